@@ -1,0 +1,664 @@
+"""What a real client sees of what an application sends: pure functions of events.
+
+The rules are the table RULES, and how an application's end shows is the table
+ENDINGS. Their rows say what was measured with real clients and servers; the README's
+section "What real servers do" is the same in prose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from .transcript import Ending, Record
+
+#: The servers whose behaviour is known.
+SERVERS = ("daphne", "uvicorn", "hypercorn")
+
+
+class ClientView(NamedTuple):
+    """What a real client has seen so far.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The HTTP status of the handshake: 101 once accepted, None as long as there is
+    #: no answer, and also when the connection drops without one.
+    status: int | None
+    #: The subprotocol that was selected, or None.
+    subprotocol: str | None
+    #: The payload of each frame that has reached the client, in order: JSON text
+    #: decoded, other text as ``str``, binary as ``bytes``.
+    messages: list[Any]
+    #: What a browser's ``CloseEvent`` says (RFC 6455 section 7.4): 1006 and ``""``
+    #: when the handshake failed. None while the connection is open.
+    close_code: int | None
+    close_reason: str | None
+
+
+class DenialResponse(NamedTuple):
+    """The HTTP response that answered the handshake instead of a connection.
+
+    It is sent over the ASGI extension ``websocket.http.response`` ("WebSocket Denial
+    Response").
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The HTTP status.
+    status: int
+    #: The headers as they were sent: pairs of ``bytes``.
+    headers: list[tuple[bytes, bytes]]
+    #: The chunks of the body so far, put together.
+    body: bytes
+
+
+class Undeliverable(NamedTuple):
+    """An event that the application sent and that not every client gets as sent.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The ASGI event, as it was when it was sent.
+    event: Any
+    #: Why, and what the client gets instead, on which server.
+    outcome: str
+    #: What to write in its place.
+    remedy: str
+
+
+class UndeliverableWarning(UserWarning):
+    """A test read a frame that reaches no client: it was sent before ``accept()``.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+# Reading events. They may be anything at all: what is not what ASGI says it is reads
+# as if it were not there.
+
+
+def event_type(event: object) -> str:
+    kind = event.get("type") if isinstance(event, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def payload(event: Mapping[str, Any]) -> Any:
+    """The payload of a data frame: JSON text decoded, other text and bytes as sent."""
+    data, text = event.get("bytes"), event.get("text")
+    if data is not None:
+        return data
+    if isinstance(text, str):
+        try:
+            return json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            pass
+    return text
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON (RFC 8259 section 6)")
+
+
+def close_code(event: Mapping[str, Any]) -> int:
+    """The code of a ``websocket.close``, 1000 where it is absent (ASGI)."""
+    code: int | None = event.get("code")
+    return 1000 if code is None else code
+
+
+def close_reason(event: Mapping[str, Any]) -> str:
+    """The reason of a ``websocket.close``, empty where it is absent (ASGI)."""
+    reason: str | None = event.get("reason")
+    return "" if reason is None else reason
+
+
+class Connection:
+    """What a client has of its connection to one server, as far as the events tell."""
+
+    def __init__(self) -> None:
+        self.phase: Phase = "handshake"
+        self.status: Any = None
+        self.subprotocol: str | None = None
+        self.delivered: list[Mapping[str, Any]] = []
+        self.close_code: Any = None
+        self.close_reason: Any = None
+        self.denial_status: Any = None
+
+    def view(self) -> ClientView:
+        return ClientView(
+            self.status,
+            self.subprotocol,
+            [payload(event) for event in self.delivered],
+            self.close_code,
+            self.close_reason,
+        )
+
+    def fail(self, status: Any) -> None:
+        """The handshake fails: the client hears of no code and no reason."""
+        self.phase, self.status = "over", status
+        self.close_code, self.close_reason = 1006, ""
+
+    def close(self, code: Any, reason: Any = "") -> None:
+        self.phase = "over"
+        self.close_code, self.close_reason = code, reason
+
+    def deliver(self, event: Mapping[str, Any]) -> None:
+        """What an event does where no rule says otherwise."""
+        kind = event_type(event)
+        if kind == "websocket.accept":
+            self.phase, self.status = "open", 101
+            self.subprotocol = event.get("subprotocol") or None
+        elif kind == "websocket.send":
+            self.delivered.append(event)
+        elif kind == "websocket.close" and self.phase == "open":
+            self.close(close_code(event), close_reason(event))
+        elif kind == "websocket.close":
+            self.fail(403)
+        elif kind == "websocket.http.response.start":
+            self.phase, self.denial_status = "denial", event.get("status")
+        elif kind == "websocket.http.response.body":
+            self.phase = "body"
+            if not event.get("more_body"):
+                self.fail(self.denial_status)
+
+    def leave(self, event: Mapping[str, Any]) -> None:
+        """The client goes away by itself."""
+        if self.phase == "open":
+            self.close(event.get("code", 1005))
+        elif self.phase != "over":
+            self.fail(None)
+        self.phase = "left"
+
+
+#: Nothing sent; a denial response begun, a part of its body sent; accepted; refused or
+#: closed, by the application or the server; closed by the client.
+Phase = Literal["handshake", "denial", "body", "open", "over", "left"]
+
+
+# The cells of the table: what a server makes of an event it does not deliver as sent.
+
+
+class Effect(NamedTuple):
+    #: What the client gets.
+    outcome: str
+    #: Brings it about, and gives what is delivered of the event all the same.
+    apply: Callable[[Connection, Mapping[str, Any]], Mapping[str, Any] | None]
+
+
+def http(status: int) -> Effect:
+    """The handshake fails with this status."""
+
+    def apply(connection: Connection, event: Mapping[str, Any]) -> None:
+        connection.fail(status)
+
+    return Effect(f"HTTP {status}", apply)
+
+
+def closed(code: int) -> Effect:
+    """The connection ends with this code, and not as the application said."""
+
+    def apply(connection: Connection, event: Mapping[str, Any]) -> None:
+        connection.close(code)
+
+    return Effect(f"close code {code}", apply)
+
+
+def changed(outcome: str, **keys: object) -> Effect:
+    """Delivered, but for these keys."""
+    return Effect(outcome, lambda connection, event: {**event, **keys})
+
+
+def _no_answer(connection: Connection, event: Mapping[str, Any]) -> None:
+    connection.fail(None)
+
+
+def _cut_body(connection: Connection, event: Mapping[str, Any]) -> None:
+    connection.fail(connection.denial_status)
+
+
+def _cut_reason(connection: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    reason = event["reason"].encode()[:LONGEST_REASON].decode(errors="ignore")
+    return {**event, "reason": reason}
+
+
+def _refuse(connection: Connection, event: Mapping[str, Any]) -> None:
+    connection.fail(101)
+
+
+sent = Effect("", lambda connection, event: event)
+nothing = Effect("nothing", lambda connection, event: None)
+lost = Effect("", lambda connection, event: None)
+no_answer = Effect("no answer: the connection drops", _no_answer)
+refused = Effect("an answer that it refuses", _refuse)
+no_browser = changed("an answer that browsers refuse")
+no_headers = changed("no headers", headers=())
+cut_body = Effect("a body that breaks off", _cut_body)
+no_code = changed("close code 1000", code=1000)
+no_reason = changed("no reason", reason="")
+cut_reason = Effect("the reason's first 123 bytes", _cut_reason)
+only_bytes = changed("only the bytes", text=None)
+only_text = changed("only the text", bytes=None)
+no_json = changed("text that JSON.parse() refuses")
+
+
+#: A close frame holds 125 bytes, two of them the code (RFC 6455 section 5.5).
+LONGEST_REASON = 123
+#: What Daphne sends in one frame, in bytes.
+DAPHNE_LARGEST_FRAME = 1024 * 1024
+
+
+# The conditions of the table: on an event, and the subprotocols the client offered.
+
+_Condition = Callable[[Mapping[str, Any], Sequence[str]], bool]
+
+
+_ABSENT = object()
+
+
+def _of_type(kind: str) -> _Condition:
+    return lambda event, offered: event_type(event) == kind
+
+
+def _has_no_type(event: object, offered: Sequence[str]) -> bool:
+    return not isinstance(event, Mapping) or "type" not in event
+
+
+def _unknown(*known: str) -> _Condition:
+    return lambda event, offered: event_type(event) not in known
+
+
+def _has_code_or_reason(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+    return event_type(event) == "websocket.close" and (
+        event.get("code") is not None or bool(event.get("reason"))
+    )
+
+
+def _selects(condition: Callable[[Any, Sequence[str]], bool]) -> _Condition:
+    return lambda event, offered: (
+        event_type(event) == "websocket.accept"
+        and condition(event.get("subprotocol"), offered)
+    )
+
+
+def _headers(kind: str, condition: Callable[[Any], bool]) -> _Condition:
+    return lambda event, offered: (
+        event_type(event) == kind and condition(event.get("headers", _ABSENT))
+    )
+
+
+def _are_pairs(headers: Any) -> bool:
+    return (
+        headers is _ABSENT
+        or isinstance(headers, (list, tuple))
+        and all(
+            isinstance(header, (list, tuple))
+            and len(header) == 2
+            and all(isinstance(part, bytes) for part in header)
+            for header in headers
+        )
+    )
+
+
+def _status_is_wrong(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+    status = event.get("status")
+    return event_type(event) == "websocket.http.response.start" and not (
+        isinstance(status, int) and 100 <= status < 600
+    )
+
+
+def _body(condition: Callable[[Any], bool]) -> _Condition:
+    return lambda event, offered: (
+        event_type(event) == "websocket.http.response.body"
+        and condition(event.get("body", _ABSENT))
+    )
+
+
+def _frame(condition: Callable[[Any, Any], object]) -> _Condition:
+    return lambda event, offered: (
+        event_type(event) == "websocket.send"
+        and bool(condition(event.get("text"), event.get("bytes")))
+    )
+
+
+def _is_wrong_type(text: Any, data: Any) -> bool:
+    if data is not None:
+        return not isinstance(data, (bytes, bytearray))
+    return text is not None and not isinstance(text, str)
+
+
+def _is_empty(text: Any, data: Any) -> bool:
+    return not text and not data
+
+
+def _has_lone_surrogate(text: Any, data: Any) -> bool:
+    return data is None and isinstance(text, str) and not _encodes(text)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_json_to_python_only(text: Any, data: Any) -> bool:
+    if data is not None or not ("NaN" in text or "Infinity" in text):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return payload({"text": text}) is text
+
+
+def _is_too_large(text: Any, data: Any) -> bool:
+    size = len(data) if data is not None else len(text)
+    if data is None and DAPHNE_LARGEST_FRAME // 4 < size:
+        size = len(text.encode())
+    return size > DAPHNE_LARGEST_FRAME
+
+
+def _code(condition: Callable[[Any], bool]) -> _Condition:
+    return lambda event, offered: (
+        event_type(event) == "websocket.close" and condition(event.get("code", 1000))
+    )
+
+
+def _is_int(code: Any) -> bool:
+    return isinstance(code, int) and not isinstance(code, bool)
+
+
+def _is_for_protocols(code: Any) -> bool:
+    return _is_int(code) and 1001 <= code <= 1014 and code not in (1004, 1011)
+
+
+def _is_undefined(code: Any) -> bool:
+    return _is_int(code) and (
+        code == 1004 or not (1000 <= code <= 1015 or 3000 <= code <= 4999)
+    )
+
+
+def _reason(condition: Callable[[Any], object]) -> _Condition:
+    return lambda event, offered: (
+        event_type(event) == "websocket.close" and bool(condition(event.get("reason")))
+    )
+
+
+def _is_no_text(reason: Any) -> bool:
+    return bool(reason) and not (isinstance(reason, str) and _encodes(reason))
+
+
+def _is_too_long(reason: Any) -> bool:
+    return bool(reason) and len(reason.encode()) > LONGEST_REASON
+
+
+class Cells(NamedTuple):
+    """What each server makes of one thing."""
+
+    daphne: Effect
+    uvicorn: Effect
+    hypercorn: Effect
+
+
+class Rule(NamedTuple):
+    """A row: what was sent, what each server makes of it, what to write instead."""
+
+    says: str
+    applies: _Condition
+    daphne: Effect
+    uvicorn: Effect
+    hypercorn: Effect
+    remedy: str
+
+
+_ACCEPT_FIRST = "Call accept() first, then send, then close()"
+_CLOSE_LATER = "Call accept(), then close() with them: only then do they arrive"
+_SELECT = "Select one of scope['subprotocols']"
+_HEADERS = "Give headers as a list of pairs of bytes"
+_DENY = (
+    "Use close(), which is HTTP 403 on every server, or deploy on one that offers it"
+)
+_ANSWER_ONCE = "Answer the handshake once, and with the whole answer at a time"
+_ASGI = "Send the events that ASGI defines for a WebSocket, and in its order"
+_PAYLOAD = "Send either text, a str, or bytes, a bytes object"
+_CODE = "Close with 1000 or a code from 3000 to 4999"
+_REASON = "Give a str of at most 123 bytes in UTF-8"
+_MESSAGE = "Say it in a message before, or deploy on a server that sends it"
+
+_ACCEPT, _SEND, _CLOSE = "websocket.accept", "websocket.send", "websocket.close"
+_START, _BODY = "websocket.http.response.start", "websocket.http.response.body"
+
+# An event is looked up in the phase in which it finds the connection. All the rows that
+# apply do, from the top, as long as something of the event is left to deliver. Each has
+# two lines: what was sent and when that is so; then Daphne, Uvicorn, Hypercorn, remedy.
+# fmt: off
+
+RULES: dict[Phase, Sequence[Rule]] = {
+    "handshake": [
+        Rule("sent before accept()", _of_type(_SEND),
+             http(500), http(500), http(500), _ACCEPT_FIRST),
+        Rule("closed with code or reason before accept()", _has_code_or_reason,
+             http(403), http(403), http(403), _CLOSE_LATER),
+        Rule("selects a subprotocol that is not offered",
+             _selects(lambda name, offered: bool(name) and name not in offered),
+             no_answer, refused, no_answer, _SELECT),
+        Rule("selects the subprotocol ''", _selects(lambda name, offered: name == ""),
+             no_answer, sent, no_answer, _SELECT),
+        Rule("selects none of the subprotocols that are offered",
+             _selects(lambda name, offered: not name and bool(offered)),
+             no_browser, no_browser, no_browser, _SELECT),
+        Rule("headers that are no pairs of bytes",
+             _headers(_ACCEPT, lambda headers: not _are_pairs(headers)),
+             no_headers, http(500), no_answer, _HEADERS),
+        Rule("accepted with headers",
+             _headers(_ACCEPT, lambda headers: headers is not _ABSENT and bool(headers)),
+             no_headers, sent, sent, _MESSAGE.replace("before", "after")),
+        Rule("a denial response", _of_type(_START),
+             nothing, sent, sent, _DENY),
+        Rule("a denial response with a status that is none", _status_is_wrong,
+             nothing, http(500), http(500), "Give it an HTTP status, 200 to 599"),
+        Rule("a denial response without headers",
+             _headers(_START, lambda headers: headers is _ABSENT),
+             nothing, sent, http(500), "Give it headers, [] if there are none"),
+        Rule("a denial response with headers that are no pairs of bytes",
+             _headers(_START, lambda headers: not _are_pairs(headers)),
+             nothing, http(500), http(500), _HEADERS),
+        Rule("the body of a denial response that has not begun", _of_type(_BODY),
+             nothing, http(500), http(500), _ANSWER_ONCE),
+        Rule("no ASGI event", _has_no_type,
+             http(500), http(500), http(500), _ASGI),
+        Rule("an event of unknown type", _unknown(_ACCEPT, _CLOSE, _START),
+             nothing, http(500), http(500), _ASGI),
+    ],
+    # Daphne ignores the start of a denial response, and so is never in these two.
+    "denial": [
+        Rule("a part of a denial response without body",
+             _body(lambda body: body is _ABSENT),
+             nothing, no_answer, sent, "Give it a body, b'' if there is none"),
+        Rule("a body that is not bytes",
+             _body(lambda body: body is not _ABSENT and not isinstance(body, bytes)),
+             nothing, no_answer, cut_body, "Give bytes"),
+        Rule("closed within a denial response", _of_type(_CLOSE),
+             nothing, no_answer, http(403), _ANSWER_ONCE),
+        Rule("accepted within a denial response", _of_type(_ACCEPT),
+             nothing, no_answer, sent, _ANSWER_ONCE),
+        Rule("a second start of a denial response", _of_type(_START),
+             nothing, no_answer, sent, _ANSWER_ONCE),
+        Rule("sent within a denial response", _unknown(_ACCEPT, _CLOSE, _START, _BODY),
+             nothing, no_answer, http(500), _ANSWER_ONCE),
+    ],
+    "body": [
+        Rule("sent within the body of a denial response", _unknown(_BODY),
+             nothing, no_answer, cut_body, _ANSWER_ONCE),
+        Rule("a part of a denial response without body",
+             _body(lambda body: body is _ABSENT),
+             nothing, no_answer, sent, "Give it a body, b'' if there is none"),
+        Rule("a body that is not bytes",
+             _body(lambda body: body is not _ABSENT and not isinstance(body, bytes)),
+             nothing, no_answer, cut_body, "Give bytes"),
+    ],
+    "open": [
+        Rule("a second accept()", _of_type(_ACCEPT),
+             closed(1011), closed(1006), closed(1011), "Call accept() once"),
+        Rule("a frame with text and bytes", _frame(lambda text, data: text and data),
+             closed(1011), only_bytes, only_bytes, _PAYLOAD),
+        Rule("a frame with text and empty bytes",
+             _frame(lambda text, data: text and data is not None and not data),
+             only_text, only_bytes, only_bytes, _PAYLOAD),
+        Rule("a frame with neither text nor bytes",
+             _frame(lambda text, data: text is None and data is None),
+             nothing, nothing, closed(1011), _PAYLOAD),
+        Rule("an empty payload of the wrong type",
+             _frame(lambda text, data: not (text or data) and _is_wrong_type(text, data)),
+             nothing, closed(1006), closed(1011), _PAYLOAD),
+        Rule("a payload of the wrong type", _frame(_is_wrong_type),
+             closed(1011), closed(1006), closed(1011), _PAYLOAD),
+        Rule("an empty frame", _frame(_is_empty),
+             nothing, sent, sent, "Send something in it, or nothing at all"),
+        Rule("bytes that is a bytearray",
+             _frame(lambda text, data: isinstance(data, bytearray)),
+             closed(1011), sent, sent, "Send bytes() of it"),
+        Rule("text with a lone surrogate", _frame(_has_lone_surrogate),
+             closed(1011), closed(1006), closed(1011), "Send what UTF-8 can encode"),
+        Rule("NaN or Infinity, which are not JSON", _frame(_is_json_to_python_only),
+             no_json, no_json, no_json, "Send null, or the number as a string"),
+        Rule("a frame of over 1 MiB", _frame(_is_too_large),
+             closed(1011), sent, sent, "Send it in several frames"),
+        Rule("a close code of None", _code(lambda code: code is None),
+             sent, closed(1005), closed(1006), _CODE),
+        Rule("a close code that is no int", _code(lambda code: code is not None and not _is_int(code)),
+             closed(1011), closed(1006), closed(1006), _CODE),
+        Rule("a close code that no close frame may carry",
+             _code(lambda code: code in (1005, 1006, 1015)),
+             closed(1011), closed(1006), no_code, _CODE),
+        Rule("a close code for servers and libraries", _code(_is_for_protocols),
+             closed(1011), sent, sent, _CODE),
+        Rule("an undefined close code", _code(_is_undefined),
+             closed(1011), closed(1006), closed(1006), _CODE),
+        Rule("a reason that no close frame can carry", _reason(_is_no_text),
+             no_reason, closed(1006), closed(1006), _REASON),
+        Rule("a reason of over 123 bytes", _reason(_is_too_long),
+             no_reason, closed(1006), cut_reason, _REASON),
+        Rule("closed with a reason", _reason(bool),
+             no_reason, sent, sent, _MESSAGE),
+        Rule("no ASGI event", _has_no_type,
+             closed(1011), closed(1006), closed(1011), _ASGI),
+        Rule("an event of unknown type", _unknown(_ACCEPT, _SEND, _CLOSE),
+             nothing, closed(1006), closed(1011), _ASGI),
+    ],
+    "over": [
+        Rule("sent when all was over", lambda event, offered: True,
+             nothing, nothing, nothing, "Mend what has ended it, or send nothing after it"),
+    ],
+    # That the client has left, the application can only learn too late.
+    "left": [
+        Rule("", lambda event, offered: True, lost, lost, lost, ""),
+    ],
+}
+
+# What the client gets when the application ends: it has raised, or it has returned.
+ENDINGS: dict[Phase, tuple[Cells, Cells]] = {
+    "handshake": (
+        Cells(http(500), http(500), http(500)),
+        Cells(no_answer, http(500), http(500)),
+    ),
+    "denial": (
+        Cells(nothing, no_answer, http(500)),
+        Cells(nothing, no_answer, http(500)),
+    ),
+    "body": (
+        Cells(nothing, no_answer, cut_body),
+        Cells(nothing, no_answer, cut_body),
+    ),
+    "open": (
+        Cells(closed(1011), closed(1006), closed(1011)),
+        Cells(nothing, closed(1006), closed(1011)),
+    ),
+}
+# fmt: on
+
+
+class Judgement:
+    """What becomes of the events, on each of the servers; every event is read once."""
+
+    def __init__(self, servers: tuple[str, ...], offered: tuple[str, ...]) -> None:
+        self.terms = servers, offered
+        #: What is undeliverable, by the index of its event.
+        self.findings: dict[int, list[Undeliverable]] = {}
+        self.connections = {server: Connection() for server in servers}
+        self._read = 0
+        self._has_ended = False
+
+    def read(self, records: Sequence[Record], ending: Ending | None) -> None:
+        """Go on to the end of the records, and of the application."""
+        for index in range(self._read, len(records)):
+            if ending is not None and records[index].seconds > ending.seconds:
+                self._end(ending)
+            self._feed(index, records[index])
+        self._read = len(records)
+        if ending is not None:
+            self._end(ending)
+
+    def _feed(self, index: int, record: Record) -> None:
+        event = record.event
+        if record.direction == "send":
+            found: dict[Rule, dict[str, str]] = {}
+            for server, connection in self.connections.items():
+                for rule, effect in self._meet(server, connection, event):
+                    found.setdefault(rule, {})[server] = effect.outcome
+            if found:
+                self.findings[index] = [
+                    Undeliverable(event, self._outcome(rule, outcomes), rule.remedy)
+                    for rule, outcomes in found.items()
+                ]
+        elif event_type(event) == "websocket.disconnect":
+            for connection in self.connections.values():
+                connection.leave(event)
+
+    def _meet(
+        self, server: str, connection: Connection, event: Any
+    ) -> Iterator[tuple[Rule, Effect]]:
+        """Do with the event what the server does, and give the rules that it met."""
+        left: Any = event
+        for rule in RULES[connection.phase]:
+            if self._applies(rule, left):
+                effect: Effect = getattr(rule, server)
+                if effect.outcome:
+                    yield rule, effect
+                left = effect.apply(connection, left)
+                if left is None:
+                    return
+        connection.deliver(left)
+
+    def _applies(self, rule: Rule, event: Any) -> bool:
+        try:
+            return rule.applies(event, self.terms[1])
+        except Exception:
+            # Applications send objects that cannot so much as be compared.
+            return False
+
+    def _outcome(self, rule: Rule, outcomes: dict[str, str]) -> str:
+        gets = []
+        for outcome in dict.fromkeys(outcomes.values()):
+            servers = [server for server in outcomes if outcomes[server] == outcome]
+            where = " and ".join(map(str.capitalize, servers))
+            everywhere = len(servers) == len(self.connections)
+            gets.append(outcome if everywhere else f"{outcome} from {where}")
+        return f"{rule.says}: the client gets {', '.join(gets)}"
+
+    def _end(self, ending: Ending) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
+        if ending.cancelled:
+            return  # by the test; no server would have
+        exception = ending.exception()
+        for server, connection in self.connections.items():
+            if connection.phase in ENDINGS:
+                raised, returned = ENDINGS[connection.phase]
+                cells = returned if exception is None else raised
+                effect: Effect = getattr(cells, server)
+                effect.apply(connection, {})

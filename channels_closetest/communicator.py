@@ -1,0 +1,874 @@
+"""``RecordingWebsocketCommunicator``, and all that knows of asyncio and Channels."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextvars import ContextVar
+from types import FrameType, TracebackType
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
+
+from asgiref.sync import SyncToAsync
+from asgiref.testing import ApplicationCommunicator
+from channels.testing import WebsocketCommunicator
+from channels.utils import await_many_dispatch
+
+from .client_view import (
+    SERVERS,
+    ClientView,
+    DenialResponse,
+    Undeliverable,
+    UndeliverableWarning,
+    close_code,
+    close_reason,
+    event_type,
+    payload,
+)
+from .database import spare_transactions
+from .transcript import Recording, Transcript, describe, show_path
+
+_Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+#: Seconds that the end of an ``async with`` block gives an application to end: as many
+#: as ``disconnect()`` does. And how often it cancels one that takes no notice.
+_PATIENCE = 1
+_CANCELLATIONS = 3
+
+#: What a call waits for, in the words of its failure.
+_AWAITED = {
+    "connect": "websocket.accept, websocket.close or a denial response",
+    "wait_closed": "websocket.close",
+    "receive_from": "a data frame",
+    "receive_json_from": "a data frame",
+}
+
+
+class _RecordingQueue(asyncio.Queue[Any]):
+    """Records every event where it passes, and wakes who waits for the next one."""
+
+    def __init__(self, recording: Recording, direction: Literal["receive", "send"]):
+        super().__init__()
+        self.waiters: list[asyncio.Future[None]] = []
+        self._recording = recording
+        self._direction: Literal["receive", "send"] = direction
+
+    def _put(self, item: object) -> None:
+        self._recording.add(self._direction, item)
+        super()._put(item)
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def take_frames(self) -> list[Any]:
+        """Take the data frames out; all else stays, in its order."""
+        frames = []
+        for _ in range(self.qsize()):
+            event = self._get()
+            if event_type(event) == "websocket.send":
+                frames.append(event)
+            else:
+                super()._put(event)
+        return frames
+
+
+class _Memory:
+    """What a communicator remembers, apart from the communicator.
+
+    The application holds the queues, and they hold the recording: if anything of this
+    held the communicator, its ``__del__`` could no longer stop the application.
+    """
+
+    def __init__(self) -> None:
+        self.recording = Recording()
+        self.pre_close_messages: list[Any] = []
+        self.last_event: Any = None
+        self.stuck = ""
+        self.given_up_by = ""
+        self.crash_has_surfaced = False
+        #: How many data frames the call under way has read past.
+        self.frames_passed = 0
+        #: How many undeliverable events have failed a call of a ``strict`` one.
+        self.refused = 0
+
+
+def _memory(communicator: object) -> _Memory:
+    """The communicator's memory, wherever a subclass's ``__init__`` began or ended.
+
+    Its key is no identifier, so that no attribute a test assigns can be the same.
+    """
+    attributes = vars(communicator)
+    if _MEMORY not in attributes:
+        attributes[_MEMORY] = _Memory()
+    memory: _Memory = attributes[_MEMORY]
+    return memory
+
+
+_MEMORY = "channels-closetest memory"
+
+
+class _Call:
+    """A call of the test that is under way."""
+
+    def __init__(
+        self,
+        memory: _Memory,
+        method: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.memory = memory
+        self.name = method.__name__
+        self._method = method
+        self._arguments = args, kwargs
+
+    def __str__(self) -> str:
+        """The call with its timeout, which is a default as often as not."""
+        args, kwargs = self._arguments
+        bound = inspect.signature(self._method).bind(None, *args, **kwargs)
+        bound.apply_defaults()
+        if "timeout" not in bound.arguments:
+            return f"{self.name}()"
+        return f"{self.name}(timeout={bound.arguments['timeout']})"
+
+
+_current_call: ContextVar[_Call | None] = ContextVar("_current_call", default=None)
+
+
+def _explained(
+    method: Callable[
+        Concatenate[_Communicator, _Parameters], Coroutine[Any, Any, _Result]
+    ],
+) -> Callable[Concatenate[_Communicator, _Parameters], Coroutine[Any, Any, _Result]]:
+    """Explain every exception that leaves the method, and let ``strict`` have its say.
+
+    A method that another one calls leaves both to the outermost.
+    """
+
+    @functools.wraps(method)
+    async def call(
+        self: _Communicator, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> _Result:
+        __tracebackhide__ = True
+        memory = _memory(self)
+        outer = _current_call.get()
+        if outer is not None and outer.memory is memory:
+            return await method(self, *args, **kwargs)
+        current = _Call(memory, method, args, kwargs)
+        memory.frames_passed = 0
+        token = _current_call.set(current)
+        try:
+            result = await method(self, *args, **kwargs)
+            if self.strict:
+                _refuse_undeliverable(self)
+            return result
+        except BaseException as exception:
+            _explain(exception, self, current)
+            raise
+        finally:
+            _current_call.reset(token)
+
+    return call
+
+
+class _Recorded(Generic[_Result]):
+    """A property that, like any attribute of the parent, a test may assign over."""
+
+    def __init__(self, get: Callable[[Any], _Result]) -> None:
+        self._get = get
+        self.__doc__ = get.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> _Recorded[_Result]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> _Result: ...
+
+    def __get__(
+        self, instance: object | None, owner: type
+    ) -> _Recorded[_Result] | _Result:
+        return self if instance is None else self._get(instance)
+
+
+class _ScopeCommunicator(WebsocketCommunicator):
+    """Stands where ``super(RecordingWebsocketCommunicator, self)`` leads.
+
+    A subclass that skips the parent's constructor calls it so, because it says
+    ``super(WebsocketCommunicator, self)`` and its import has changed.
+    """
+
+    def __init__(self, application: Any, scope: Any) -> None:
+        ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
+
+
+class RecordingWebsocketCommunicator(_ScopeCommunicator):
+    """``channels.testing.WebsocketCommunicator``, and what is said before a close.
+
+    A drop-in replacement: a test that passes with the parent passes with this class.
+
+    Every exception that leaves a call carries the transcript as a note (Python 3.11
+    and later). A call that is cancelled loses nothing: what was on its way to it is
+    there for the next call.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The servers you deploy on: any of ``"daphne"``, ``"uvicorn"``, ``"hypercorn"``.
+    #: ``client_view`` speaks for the first, ``undeliverable`` and ``strict`` for all.
+    servers: Sequence[str] = SERVERS
+    #: Whether what is undeliverable fails the call that comes across it, with an
+    #: ``AssertionError``.
+    strict: bool = False
+
+    _future: Any = None
+    _input_queue: _RecordingQueue | None = None
+    _output_queue: _RecordingQueue | None = None
+
+    def __init__(
+        self,
+        application: Any,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]] | None = None,
+        subprotocols: Iterable[str] | None = None,
+        spec_version: int | None = None,
+    ) -> None:
+        super(_ScopeCommunicator, self).__init__(
+            application, path, headers, subprotocols, spec_version
+        )
+
+    # asgiref before 3.9 assigns the queues and the task in its constructor; since then
+    # they are made when they are first asked for. The setters are for the former.
+
+    @property
+    def input_queue(self) -> asyncio.Queue[Any]:
+        if self._input_queue is None:
+            self._input_queue = _RecordingQueue(_memory(self).recording, "receive")
+        return self._input_queue
+
+    @input_queue.setter
+    def input_queue(self, queue: asyncio.Queue[Any]) -> None:
+        pass
+
+    @property
+    def output_queue(self) -> _RecordingQueue:
+        if self._output_queue is None:
+            self._output_queue = _RecordingQueue(_memory(self).recording, "send")
+        return self._output_queue
+
+    @output_queue.setter
+    def output_queue(self, queue: asyncio.Queue[Any]) -> None:
+        pass
+
+    @property
+    def future(self) -> asyncio.Task[Any]:
+        if self._future is None:
+            self.future = super().future
+        application: asyncio.Task[Any] = self._future
+        return application
+
+    @future.setter
+    def future(self, application: asyncio.Task[Any]) -> None:
+        self._future = application
+        release = spare_transactions(application)
+        recording = _memory(self).recording
+
+        def ended(application: asyncio.Task[Any]) -> None:
+            release()
+            recording.end(
+                application.cancelled(), functools.partial(_exception_of, application)
+            )
+
+        application.add_done_callback(ended)
+
+    # What is recorded.
+
+    @_Recorded
+    def pre_close_messages(self) -> list[Any]:
+        """The payloads that ``connect()`` and ``wait_closed()`` have read past.
+
+        JSON text is decoded; other text is ``str``, binary is ``bytes``. Also what was
+        still queued when an application crashed in either call. Empty at first.
+        """
+        return _memory(self).pre_close_messages
+
+    @_Recorded
+    def close_code(self) -> int | None:
+        """The code with which the application has closed, or None.
+
+        It is there as soon as ``websocket.close`` is sent, read or not. 1000 where the
+        application gave none (ASGI, "Close - send event").
+        """
+        close = _memory(self).recording.close
+        return None if close is None else close_code(close)
+
+    @_Recorded
+    def close_reason(self) -> str | None:
+        """The reason with which the application has closed, or None.
+
+        ``""`` where it gave none.
+        """
+        close = _memory(self).recording.close
+        return None if close is None else close_reason(close)
+
+    @_Recorded
+    def denial_response(self) -> DenialResponse | None:
+        """The HTTP response that the application gave in answer to the handshake.
+
+        None unless it has used the ASGI extension ``websocket.http.response``. The
+        body is what has been sent of it so far.
+        """
+        return _memory(self).recording.denial_response()
+
+    @_Recorded
+    def transcript(self) -> Transcript:
+        """Everything that has passed in both directions; ``str()`` of it is readable.
+
+        Raises ``ValueError`` if ``servers`` names one that is not known.
+        """
+        return _transcript(self, _servers(self))
+
+    @_Recorded
+    def client_view(self) -> ClientView:
+        """What a client of the first of ``servers`` has seen so far.
+
+        Raises ``ValueError`` if ``servers`` names one that is not known.
+        """
+        return _transcript(self, _servers(self)).client_view()
+
+    @_Recorded
+    def undeliverable(self) -> list[Undeliverable]:
+        """What a client of one of ``servers`` does not get as it was sent.
+
+        Raises ``ValueError`` if ``servers`` names one that is not known.
+        """
+        return _transcript(self, _servers(self)).undeliverable()
+
+    def __repr__(self) -> str:
+        memory, future = _memory(self), self._future
+        if future is None:
+            running = "not started"
+        elif not future.done():
+            running = "running"
+        else:
+            running = "cancelled" if future.cancelled() else "ended"
+        state = ", ".join([*memory.recording.milestones(), running])
+        buffered = len(memory.pre_close_messages)
+        path = show_path(vars(self).get("scope"))
+        return (
+            f"<{type(self).__name__} {path}: {state}, "
+            f"pre_close_messages: {buffered}>"
+        )
+
+    # What it does.
+
+    @_explained
+    async def connect(self, timeout: float | None = 1) -> tuple[bool, Any]:
+        """Send ``websocket.connect`` and read on to the application's answer.
+
+        Gives ``(True, subprotocol)`` if it accepts, ``(False, close code)`` if it
+        closes, ``(False, HTTP status)`` if it sends a denial response. Data frames
+        that come before are in ``pre_close_messages``; because they reach no client
+        there is an ``UndeliverableWarning`` (ASGI, "Accept - send event").
+
+        ``timeout``, in seconds, is for the whole call; None is for ever. Raises
+
+        - what the application raises, at once;
+        - ``asyncio.TimeoutError`` when the time is over, after it has cancelled the
+          application as the parent does, or at once if the application has returned;
+        - ``AssertionError`` if what comes is no answer to a handshake.
+
+        If cancelled, it leaves the application running and loses no frame.
+        """
+        messages = _memory(self).pre_close_messages
+        known = len(messages)
+        await self.send_input({"type": "websocket.connect"})
+        try:
+            answer = await self.__answer(_Deadline(timeout))
+        except BaseException:
+            self.__keep_frames_of_the_dead()
+            raise
+        if len(messages) > known and not self.strict:
+            warning = _frame_before_accept(self)
+            if warning is not None:
+                # 1 is this line, 2 that of _explained(), 3 that of the test.
+                warnings.warn(warning, stacklevel=3)
+        return answer
+
+    async def __answer(self, deadline: _Deadline) -> tuple[bool, Any]:
+        event = await self.__read_past_frames(deadline)
+        try:
+            kind = event["type"]
+        except (KeyError, TypeError) as error:
+            error.args = (_no_answer(event),)
+            raise
+        if kind == "websocket.accept":
+            self.response_headers = event.get("headers", [])
+            return True, event.get("subprotocol", None)
+        if kind == "websocket.close":
+            return False, event.get("code", 1000)
+        if kind == "websocket.http.response.start":
+            await self.__read_denial_body(deadline)
+            return False, event.get("status")
+        raise AssertionError(_no_answer(event))
+
+    async def __read_denial_body(self, deadline: _Deadline) -> None:
+        while True:
+            try:
+                event = await self.__read_past_frames(deadline)
+            except asyncio.TimeoutError:
+                if self.future.done() and not self.future.cancelled():
+                    return  # the application has returned: no more can come
+                raise
+            is_body = event_type(event) == "websocket.http.response.body"
+            if not is_body or not event.get("more_body", False):
+                return
+
+    @_explained
+    async def wait_closed(self, timeout: float | None = 1) -> int:
+        """Read on until the application closes, and give the close code.
+
+        Data frames on the way go to ``pre_close_messages``. Gives the code at once if
+        the close has been sent and nothing is left to read.
+
+        ``timeout``, in seconds, is for the whole call; None is for ever. Raises
+
+        - what the application raises, at once;
+        - ``asyncio.TimeoutError`` when the time is over, after it has cancelled the
+          application as ``receive_output()`` does, or at once if the application has
+          returned without a close;
+        - ``AssertionError``, at once, if it has sent a denial response instead.
+
+        If cancelled, it leaves the application running and loses no frame.
+        """
+        recording, queue = _memory(self).recording, self.output_queue
+        deadline = _Deadline(timeout)
+        close: Any = None
+        try:
+            while close is None and (recording.close is None or not queue.empty()):
+                if recording.denial and queue.empty():
+                    raise AssertionError(_denied(recording))
+                event = await self.__read_past_frames(deadline)
+                if event_type(event) == "websocket.close":
+                    close = event
+        except BaseException:
+            self.__keep_frames_of_the_dead()
+            raise
+        return close_code(recording.close or close)
+
+    async def __read_past_frames(self, deadline: _Deadline) -> Any:
+        """The next event that is no data frame; those are kept."""
+        while True:
+            event = await self.receive_output(deadline.remaining())
+            if event_type(event) != "websocket.send":
+                return event
+            _memory(self).pre_close_messages.append(payload(event))
+            _memory(self).frames_passed += 1
+
+    def __keep_frames_of_the_dead(self) -> None:
+        """No call hands out what a crashed or cancelled application has left behind."""
+        if self.future.done() and (self.future.cancelled() or self.future.exception()):
+            frames = self.output_queue.take_frames()
+            _memory(self).pre_close_messages.extend(map(payload, frames))
+
+    @_explained
+    async def receive_output(self, timeout: float | None = 1) -> Any:
+        """Give the next event the application sends: the very object.
+
+        ``timeout`` is in seconds; None is for ever. Raises
+
+        - what the application raises, at once, and also what it has raised before,
+          even if there are events left;
+        - ``asyncio.TimeoutError`` when the time is over, after it has cancelled the
+          application as the parent does, or at once if the application has returned;
+        - ``asyncio.CancelledError`` after an earlier call has cancelled it so.
+
+        If cancelled, it leaves the application running and loses no event.
+        """
+        memory, future, queue = _memory(self), self.future, self.output_queue
+        if future.done():
+            future.result()
+        deadline = _Deadline(timeout)
+        while queue.empty():
+            if future.done():
+                future.result()
+                raise asyncio.TimeoutError
+            if not await _happens(future, queue, deadline.remaining()):
+                memory.stuck = _where(future)
+                future.cancel()
+                try:
+                    await future
+                except asyncio.CancelledError:
+                    pass
+                raise asyncio.TimeoutError
+        memory.last_event = queue.get_nowait()
+        return memory.last_event
+
+    @_explained
+    async def receive_nothing(
+        self, timeout: float = 0.1, interval: float = 0.01
+    ) -> bool:
+        """Whether the application sends nothing for ``timeout`` seconds.
+
+        It looks every ``interval`` seconds, at least once, and answers at once when
+        the application has ended. Raises what the application has raised before.
+        """
+        nothing: bool = await super().receive_nothing(0, interval)
+        start = time.monotonic()
+        while nothing and not self.future.done() and time.monotonic() - start < timeout:
+            await asyncio.wait([self.future], timeout=interval)
+            nothing = self.output_queue.empty()
+        return nothing
+
+    @_explained
+    async def send_input(self, message: Any) -> None:
+        """Send one event to the application, and start it if need be.
+
+        Raises what the application has raised before.
+        """
+        # Not super(): there Channels replaces what database.py replaces, call by call.
+        await ApplicationCommunicator.send_input(self, message)  # type: ignore
+
+    @_explained
+    async def wait(self, timeout: float | None = 1) -> None:
+        """Wait for the application to end, and raise what it raises.
+
+        After ``timeout`` seconds it is cancelled, without an error, as by the parent;
+        and so it is if this call is cancelled.
+        """
+        running = not self.future.done()
+        await super().wait(timeout)  # type: ignore[arg-type]  # it takes None
+        if running and self.future.cancelled():
+            _memory(self).given_up_by = str(_current_call.get())
+
+    # As the parent's, and explained.
+    receive_from = _explained(WebsocketCommunicator.receive_from)
+    receive_json_from = _explained(WebsocketCommunicator.receive_json_from)
+    send_to = _explained(WebsocketCommunicator.send_to)
+    send_json_to = _explained(WebsocketCommunicator.send_json_to)
+    disconnect = _explained(WebsocketCommunicator.disconnect)
+
+    def stop(self, exceptions: bool = True) -> None:
+        """Cancel the application, or raise what it has raised if ``exceptions``."""
+        try:
+            super().stop(exceptions)
+        except BaseException as exception:
+            _explain(
+                exception,
+                self,
+                _Call(_memory(self), type(self).stop, (exceptions,), {}),
+            )
+            raise
+
+    async def __aenter__(self: _Communicator) -> _Communicator:
+        """Give the communicator. It is not connected: to be refused is a test, too."""
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect if the application still runs, and leave no task behind.
+
+        The application has a second to end after ``websocket.disconnect``; then it is
+        cancelled. Raises what it has raised and no call has shown yet, unless the
+        block itself ends in an exception: nothing ever takes the place of that one.
+        """
+        try:
+            await self.__leave()
+        except (Exception, asyncio.CancelledError):
+            if exception is None:
+                raise
+        if exception is not None:
+            _add_transcript(exception, self)
+
+    @_explained
+    async def __leave(self) -> None:
+        application = self._future
+        if application is None:
+            return
+        try:
+            if not application.done():
+                await self.send_input({"type": "websocket.disconnect", "code": 1000})
+                await asyncio.wait([application], timeout=_PATIENCE)
+        finally:
+            await _end(application)
+        if not application.cancelled() and not _memory(self).crash_has_surfaced:
+            application.result()
+
+
+class _Deadline:
+    """One deadline for several waits; the first has the timeout just as it was given."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._end: float | None = None
+
+    def remaining(self) -> float | None:
+        if self._timeout is None:
+            return None
+        if self._end is None:
+            self._end = time.monotonic() + self._timeout
+            return self._timeout
+        return max(0.0, self._end - time.monotonic())
+
+
+async def _happens(
+    application: asyncio.Task[Any], queue: _RecordingQueue, timeout: float | None
+) -> bool:
+    """Wait until the application sends or ends; False if it has not in time."""
+    arrival = asyncio.get_running_loop().create_future()
+    queue.waiters.append(arrival)
+    try:
+        done, _ = await asyncio.wait(
+            {application, arrival},
+            timeout=timeout,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+    finally:
+        queue.waiters.remove(arrival)
+    return bool(done)
+
+
+async def _end(application: asyncio.Task[Any]) -> None:
+    """Cancel the application until it ends, whether it or the test's end resists."""
+    interruption: asyncio.CancelledError | None = None
+    for attempt in range(_CANCELLATIONS + 1):
+        if application.done():
+            break
+        if attempt == _CANCELLATIONS:
+            # It swallows CancelledError. GeneratorExit is not to be caught by accident,
+            # but leaves the task with a RuntimeError that is nobody's.
+            coroutine: Any = application.get_coro()
+            coroutine.close()
+            application.add_done_callback(lambda killed: killed.exception())
+        application.cancel()
+        try:
+            await asyncio.wait([application], timeout=_PATIENCE)
+        except asyncio.CancelledError as cancelled:
+            interruption = cancelled
+    if interruption is not None:
+        raise interruption
+
+
+# Explaining. All that a failure says is put together here.
+
+
+def _explain(
+    exception: BaseException,
+    communicator: RecordingWebsocketCommunicator,
+    call: _Call,
+) -> None:
+    memory, application = call.memory, communicator._future
+    cancelled = application is not None and application.cancelled()
+    if isinstance(exception, asyncio.CancelledError):
+        if cancelled and not exception.args:
+            exception.args = (_cancelled(memory),)
+    elif application is not None and exception is _exception_of(application):
+        memory.crash_has_surfaced = True
+    elif isinstance(exception, asyncio.TimeoutError) and not exception.args:
+        exception.args = (_timed_out(call, application),)
+        if cancelled:
+            memory.given_up_by = str(call)
+    elif isinstance(exception, AssertionError) and not exception.args:
+        # Channels 4.1 says nothing here; these are the words of 4.2.
+        kind = event_type(memory.last_event)
+        exception.args = (f"Expected type 'websocket.send', but was '{kind}'",)
+    _add_transcript(exception, communicator)
+
+
+def _add_transcript(
+    exception: BaseException, communicator: RecordingWebsocketCommunicator
+) -> None:
+    if sys.version_info < (3, 11):
+        return
+    title = "What passed between test and application: "
+    notes = getattr(exception, "__notes__", ())
+    if not any(note.startswith(title) for note in notes):
+        try:
+            servers = _servers(communicator)
+        except ValueError:
+            servers = SERVERS
+        exception.add_note(title + _transcript(communicator, servers).excerpt())
+
+
+def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
+    memory = call.memory
+    denial, passed = memory.recording.denial_response(), memory.frames_passed
+    if denial is not None and call.name == "connect":
+        came = f"the start of a denial response, HTTP {denial.status}, but not its end"
+    elif passed:
+        came = f"{passed} data frame{'s' * (passed > 1)}, now in pre_close_messages"
+    else:
+        came = "nothing"
+    awaited = _AWAITED.get(call.name, "any event")
+    seen = f"Awaited: {awaited}. Came: {came}."
+    if application is None or application.cancelled():
+        return f"{call} timed out. {seen}\n{memory.stuck}"
+    if not application.done():
+        return f"{call} timed out. {seen}\n{_where(application)}"
+    return (
+        f"{call}: the application has returned, so nothing more can come. {seen}\n"
+        "Let it send before it returns, or before a handler raises StopConsumer."
+    )
+
+
+def _cancelled(memory: _Memory) -> str:
+    if not memory.given_up_by:
+        return "The application was cancelled, and not by a call that timed out."
+    return (
+        f"The application is cancelled: {memory.given_up_by} timed out before. Like the"
+        " parent class, this one cancels an application that lets a call time out.\n"
+        "Ask receive_nothing() whether something comes: it cancels nothing."
+    )
+
+
+def _no_answer(event: object) -> str:
+    return (
+        "connect() expected websocket.accept, websocket.close or"
+        f" websocket.http.response.start, but the application sent {describe(event)}.\n"
+        "Let it answer the handshake first."
+    )
+
+
+def _denied(recording: Recording) -> str:
+    denial = recording.denial_response()
+    status = None if denial is None else denial.status
+    return (
+        "wait_closed() expected websocket.close, but the application has denied the"
+        f" handshake with HTTP {status}.\nLook at denial_response instead."
+    )
+
+
+def _frame_before_accept(
+    communicator: RecordingWebsocketCommunicator,
+) -> UndeliverableWarning | None:
+    for found in _transcript(communicator, _servers(communicator)).undeliverable():
+        if event_type(found.event) == "websocket.send":
+            return UndeliverableWarning(_show_undeliverable(found))
+    return None
+
+
+def _refuse_undeliverable(communicator: RecordingWebsocketCommunicator) -> None:
+    memory = _memory(communicator)
+    undeliverable = _transcript(communicator, _servers(communicator)).undeliverable()
+    news = undeliverable[memory.refused :]
+    memory.refused = len(undeliverable)
+    if news:
+        raise AssertionError(
+            "strict: the application sent what not every client gets as it was sent.\n"
+            + "\n".join(map(_show_undeliverable, news))
+        )
+
+
+def _show_undeliverable(found: Undeliverable) -> str:
+    return f"{describe(found.event)}\n  {found.outcome}.\n  {found.remedy}."
+
+
+def _servers(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:
+    servers = tuple(communicator.servers)
+    if not servers or set(servers) - set(SERVERS):
+        raise ValueError(
+            f"servers is {communicator.servers!r}, but takes one or more of {SERVERS}"
+        )
+    return servers
+
+
+def _transcript(
+    communicator: RecordingWebsocketCommunicator, servers: tuple[str, ...]
+) -> Transcript:
+    scope = vars(communicator).get("scope")
+    offered = scope.get("subprotocols") if isinstance(scope, Mapping) else None
+    return Transcript(
+        _memory(communicator).recording,
+        show_path(scope),
+        servers,
+        tuple(offered) if isinstance(offered, (list, tuple)) else (),
+    )
+
+
+def _exception_of(application: asyncio.Task[Any]) -> BaseException | None:
+    """What it has raised. To ask is to tell asyncio that somebody has seen it."""
+    if not application.done() or application.cancelled():
+        return None
+    return application.exception()
+
+
+# Where an application hangs.
+
+
+def _where(application: asyncio.Task[Any]) -> str:
+    """The application's chain of coroutines, down to the await that it hangs in."""
+    frames = list(_coroutine_frames(application.get_coro()))
+    codes = [frame.f_code for frame in frames]
+    if await_many_dispatch.__code__ in codes[:-1]:
+        position = codes.index(await_many_dispatch.__code__)
+        if codes[position + 1] is asyncio.wait.__code__:
+            return (
+                "The consumer is idle: it has handled every event it was sent.\n"
+                "Let a handler of it send, or send it an event that makes it."
+            )
+    advice = "Let it go on, or give the call more time."
+    if codes and codes[-1] is SyncToAsync.__call__.__code__:
+        in_thread = _thread_frames(frames[-1].f_locals.get("child"))
+        frames += in_thread
+        if not in_thread:
+            advice = "It waits for its thread, which is busy with another function."
+    stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return (
+        "The application hangs here, the most recent call last:\n"
+        f"{''.join(stack.format())}{advice}"
+    )
+
+
+def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
+    while awaitable is not None:
+        # Of a coroutine, a generator-based coroutine, an asynchronous generator.
+        for frame, following in (
+            ("cr_frame", "cr_await"),
+            ("gi_frame", "gi_yieldfrom"),
+            ("ag_frame", "ag_await"),
+        ):
+            if getattr(awaitable, frame, None) is not None:
+                yield getattr(awaitable, frame)
+                awaitable = getattr(awaitable, following)
+                break
+        else:
+            return
+
+
+def _thread_frames(child: object) -> list[FrameType]:
+    """What the thread does that runs ``child``, which sync_to_async has made."""
+    for frame in sys._current_frames().values():
+        above: list[FrameType] = []
+        caller: FrameType | None = frame
+        while caller is not None:
+            if caller.f_code is SyncToAsync.thread_handler.__code__:
+                if child in caller.f_locals.get("args", ()):
+                    return above[::-1]
+            above.append(caller)
+            caller = caller.f_back
+    return []

@@ -1,0 +1,57 @@
+"""Keeps the database of the test alive while an application under test runs.
+
+Channels closes old database connections around every handler of a consumer. In
+production that is right. In a Django ``TestCase`` the handler shares its connection
+with the test, and to close it is to lose the test's transaction.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import channels.db
+from django import db
+
+_channels_db: Any = channels.db  # whose stubs leave out what it imports
+_lock = threading.RLock()  # reentrant: a garbage collection may release inside it
+_running: "set[weakref.ref[object]]" = set()
+_original: Callable[..., None] = db.close_old_connections
+
+
+def spare_transactions(application: object) -> Callable[[], None]:
+    """Spare connections inside a transaction until ``application`` has ended.
+
+    ``channels.db.close_old_connections`` is replaced while any application runs, and
+    is the original again once each has ended: its caller has called what this returns,
+    or ``application`` has been garbage collected with an event loop that never
+    finished it.
+    """
+    global _original
+    reference = weakref.ref(application, _release)
+    with _lock:
+        if not _running:
+            if _channels_db.close_old_connections is not _close_old_connections:
+                _original = _channels_db.close_old_connections
+            _channels_db.close_old_connections = _close_old_connections
+        _running.add(reference)
+    return lambda: _release(reference)
+
+
+def _release(reference: "weakref.ref[object]") -> None:
+    with _lock:
+        _running.discard(reference)
+        if (
+            not _running
+            and _channels_db.close_old_connections is _close_old_connections
+        ):
+            _channels_db.close_old_connections = _original
+
+
+def _close_old_connections(**kwargs: object) -> None:
+    if _original is not db.close_old_connections:
+        # The suite has a replacement of its own: what it spares is its decision.
+        return _original(**kwargs)
+    for connection in db.connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,350 @@
+"""Records what passes between a test and the application, and shows it.
+
+Nothing here waits, and nothing an application sends makes anything here raise.
+"""
+
+from __future__ import annotations
+
+import reprlib
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, overload
+
+from .client_view import (
+    ClientView,
+    Connection,
+    DenialResponse,
+    Judgement,
+    Undeliverable,
+    close_code,
+    close_reason,
+    event_type,
+)
+
+#: How many characters of a payload fit a terminal line beside time and type.
+PAYLOAD_WIDTH = 50
+#: How many events a note on an exception shows from the start, and from the end.
+NOTE_HEAD, NOTE_TAIL = 10, 20
+
+
+class Record(NamedTuple):
+    """One event, as it was when it passed.
+
+    .. versionadded:: 0.1.0
+    """
+
+    #: The ASGI callable the event passed through, as the application knows it:
+    #: ``"receive"`` brings it what the test sends, ``"send"`` takes what it sends.
+    direction: Literal["receive", "send"]
+    #: The ASGI event: a read-only copy, if it was a mapping as ASGI wants it.
+    event: Any
+    #: Seconds since the first event of the transcript.
+    seconds: float
+
+
+class Ending(NamedTuple):
+    """How the application ended, ``seconds`` after the first event."""
+
+    seconds: float
+    cancelled: bool
+    #: What it raised, or None. Called only to judge or to show the ending, because
+    #: asyncio reports an exception that nobody has asked for.
+    exception: Callable[[], BaseException | None]
+
+
+class Recording:
+    """All that has passed so far; it only ever grows at its end."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.ending: Ending | None = None
+        self.accepted = False
+        #: The first ``websocket.close`` of the application.
+        self.close: Mapping[str, Any] | None = None
+        #: Its ``websocket.http.response.start`` and the ``.body`` events after it.
+        self.denial: list[Mapping[str, Any]] = []
+        self._start = 0.0
+        self._judgement: Judgement | None = None
+
+    def add(self, direction: Literal["receive", "send"], event: object) -> None:
+        now = time.perf_counter()
+        if not self.records:
+            self._start = now
+        copy = _copy_event(event)
+        self.records.append(Record(direction, copy, now - self._start))
+        if direction == "send":
+            kind = event_type(copy)
+            if kind == "websocket.send":
+                return
+            if kind == "websocket.accept":
+                self.accepted = True
+            elif kind == "websocket.close" and self.close is None:
+                self.close = copy
+            elif kind == "websocket.http.response.start" or (
+                kind == "websocket.http.response.body" and self.denial
+            ):
+                self.denial.append(copy)
+
+    def end(
+        self, cancelled: bool, exception: Callable[[], BaseException | None]
+    ) -> None:
+        seconds = time.perf_counter() - self._start if self.records else 0.0
+        self.ending = Ending(seconds, cancelled, exception)
+
+    def milestones(self) -> list[str]:
+        """How far the connection has come, in words."""
+        denial = self.denial_response()
+        return [
+            *(["accepted"] if self.accepted else []),
+            *([f"denied {_show(denial.status)}"] if denial else []),
+            *([f"closed {_show(close_code(self.close))}"] if self.close else []),
+        ]
+
+    def denial_response(self) -> DenialResponse | None:
+        if not self.denial:
+            return None
+        start, *parts = self.denial
+        headers = start.get("headers", ())
+        chunks = [part.get("body", b"") for part in parts]
+        return DenialResponse(
+            start.get("status"),  # type: ignore[arg-type]  # whatever was sent
+            list(headers) if isinstance(headers, (list, tuple)) else [],
+            b"".join(chunk for chunk in chunks if isinstance(chunk, bytes)),
+        )
+
+    def judge(self, servers: tuple[str, ...], offered: tuple[str, ...]) -> Judgement:
+        """The judgement of all that has passed; each event is judged only once."""
+        if self._judgement is None or self._judgement.terms != (servers, offered):
+            self._judgement = Judgement(servers, offered)
+        self._judgement.read(self.records, self.ending)
+        return self._judgement
+
+
+class Transcript(Sequence[Record]):
+    """Everything that has passed in both directions, in order.
+
+    A sequence of :class:`Record`; ``str()`` of it is made for reading. It goes on
+    growing as long as the communicator that gave it is in use.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        path: str,
+        servers: tuple[str, ...],
+        offered_subprotocols: tuple[str, ...],
+    ) -> None:
+        self._recording = recording
+        self._path = path
+        self._terms = servers, offered_subprotocols
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        return self._recording.records[index]
+
+    def __len__(self) -> int:
+        return len(self._recording.records)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (Transcript, list)):
+            return list(self) == list(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __repr__(self) -> str:
+        return f"<Transcript of {self._path}: {len(self)} events>"
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines(range(len(self))))
+
+    def excerpt(self) -> str:
+        """As ``str()``, but of a long transcript only the start and the end."""
+        length = len(self)
+        if length <= NOTE_HEAD + NOTE_TAIL:
+            return str(self)
+        left_out = length - NOTE_HEAD - NOTE_TAIL
+        lines = self._lines([*range(NOTE_HEAD), *range(length - NOTE_TAIL, length)])
+        lines.insert(1 + NOTE_HEAD, f"   ... {left_out} more events ...")
+        return "\n".join(lines)
+
+    def client_view(self) -> ClientView:
+        """What a client of the first server has seen so far."""
+        servers, _ = self._terms
+        return self._recording.judge(*self._terms).connections[servers[0]].view()
+
+    def undeliverable(self) -> list[Undeliverable]:
+        """What a client of any of the servers does not get as it was sent."""
+        findings = self._recording.judge(*self._terms).findings
+        return [found for founds in findings.values() for found in founds]
+
+    def _lines(self, indexes: Iterable[int]) -> list[str]:
+        recording, servers = self._recording, self._terms[0]
+        judgement = recording.judge(*self._terms)
+        lines = [self._path]
+        for index in indexes:
+            direction, event, seconds = recording.records[index]
+            arrow = "->" if direction == "receive" else "<-"
+            line = f"{seconds * 1000:8.1f} ms  {arrow} {describe(event)}"
+            for found in judgement.findings.get(index, ()):
+                line = f"{line:<48}  !! {found.outcome}"
+            lines.append(line)
+        if recording.ending is not None:
+            ending = describe_ending(recording.ending)
+            lines.append(f"{recording.ending.seconds * 1000:8.1f} ms  {ending}")
+        seen = describe_connection(judgement.connections[servers[0]])
+        lines.append(f"a client of {servers[0].capitalize()} sees: {seen}")
+        return lines
+
+
+# Showing. What an application sends may be huge, unprintable or hostile.
+
+
+def describe(event: object) -> str:
+    """An event on one line: its type, and what it holds as far as that fits."""
+    kind = event_type(event)
+    if not isinstance(event, Mapping) or kind not in _DETAILS:
+        shown = _repr.repr(dict(event) if isinstance(event, Mapping) else event)
+        return _shorten(shown, len(shown))
+    name, details = _DETAILS[kind]
+    return f"{name:<10} {details(event)}".rstrip()
+
+
+def _accept(event: Mapping[str, Any]) -> str:
+    subprotocol, headers = event.get("subprotocol"), event.get("headers")
+    shown = [] if subprotocol is None else [f"subprotocol {_show(subprotocol)}"]
+    return ", ".join(shown + ([f"headers {_show(headers)}"] if headers else []))
+
+
+def _frame(event: Mapping[str, Any]) -> str:
+    payloads = [event.get("text"), event.get("bytes")]
+    shown = [_show(payload) for payload in payloads if payload is not None]
+    return " and ".join(shown) or "with neither text nor bytes"
+
+
+def _close(event: Mapping[str, Any]) -> str:
+    reason = close_reason(event)
+    return f"{_show(close_code(event))} {_show(reason) if reason else ''}".rstrip()
+
+
+def _body(event: Mapping[str, Any]) -> str:
+    more = ", more to come" if event.get("more_body") else ""
+    return f"body {_show(event.get('body', b''))}{more}"
+
+
+_DETAILS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "websocket.connect": ("connect", lambda event: ""),
+    "websocket.receive": ("receive", _frame),
+    "websocket.disconnect": (
+        "disconnect",
+        lambda event: _show(event.get("code", 1005)),
+    ),
+    "websocket.accept": ("accept", _accept),
+    "websocket.send": ("send", _frame),
+    "websocket.close": ("close", _close),
+    "websocket.http.response.start": (
+        "denial",
+        lambda event: f"HTTP {_show(event.get('status'))}",
+    ),
+    "websocket.http.response.body": ("denial", _body),
+}
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = PAYLOAD_WIDTH
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        start = value[: PAYLOAD_WIDTH + 1]
+        plain = start.isprintable() and start == start.strip() != ""
+        return _shorten(start if plain else repr(start), len(value))
+    if isinstance(value, bytes):
+        return _shorten(repr(value[: PAYLOAD_WIDTH + 1]), len(value))
+    return _repr.repr(value)
+
+
+def _shorten(shown: str, length: int) -> str:
+    if len(shown) <= PAYLOAD_WIDTH:
+        return shown
+    return f"{shown[: PAYLOAD_WIDTH - 3]}... ({length} in all)"
+
+
+def describe_ending(ending: Ending) -> str:
+    if ending.cancelled:
+        return "the application was cancelled"
+    exception = ending.exception()
+    if exception is None:
+        return "the application returned"
+    last = traceback.extract_tb(exception.__traceback__)[-1:]
+    where = "".join(f", {frame.filename}:{frame.lineno}" for frame in last)
+    return f"the application raised {_repr.repr(exception)}{where}"
+
+
+def describe_connection(connection: Connection) -> str:
+    if connection.status is not None:
+        seen = f"HTTP {_show(connection.status)}"
+    elif connection.close_code is None:
+        seen = "no answer yet"
+    else:
+        seen = "no answer"
+    if connection.subprotocol is not None:
+        seen += f", subprotocol {_show(connection.subprotocol)}"
+    if connection.delivered:
+        count = len(connection.delivered)
+        seen += f", {count} message{'s' * (count > 1)}"
+    if connection.close_code is not None:
+        seen += f", then close code {_show(connection.close_code)}"
+    if connection.close_reason:
+        seen += f" {_show(connection.close_reason)}"
+    return seen
+
+
+def show_path(scope: object) -> str:
+    """The path of a connection as its client wrote it, more or less."""
+    if not isinstance(scope, Mapping):
+        return "?"
+    query = scope.get("query_string")
+    path = _show(scope.get("path", "?"))
+    return (
+        f"{path}?{query.decode(errors='replace')}"
+        if isinstance(query, bytes) and query
+        else path
+    )
+
+
+# Copying. A later change to an event must not show.
+
+
+def _copy_event(event: Any) -> Any:
+    if not isinstance(event, Mapping):
+        return event
+    try:
+        return MappingProxyType(_copy(dict(event)))
+    except RecursionError:
+        return MappingProxyType(dict(event))
+    except Exception:
+        # Its own class will not be read; it is shown as what it says it is.
+        return event
+
+
+def _copy(value: Any) -> Any:
+    """Copy what is made of builtin containers; never run a class of somebody else's."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _copy(item) for key, item in value.items()}
+    if kind is list:
+        return [_copy(item) for item in value]
+    if kind is tuple:
+        return tuple([_copy(item) for item in value])
+    if kind is bytearray:
+        return bytearray(value)
+    return value
