@@ -249,103 +249,86 @@ LONGEST_REASON = 123
 DAPHNE_LARGEST_FRAME = 1024 * 1024
 
 
-# The conditions of the table: on an event, and the subprotocols the client offered.
+# The conditions of the table: on an event of the type that the row is about, and on the
+# subprotocols that the client has offered.
 
 _Condition = Callable[[Mapping[str, Any], Sequence[str]], bool]
+_ABSENT: Any = object()
 
 
-_ABSENT = object()
+def always(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+    return True
 
 
-def _of_type(kind: str) -> _Condition:
-    return lambda event, offered: event_type(event) == kind
+def _with(key: str, condition: Callable[[Any], object]) -> _Condition:
+    """On one value of the event: what is None counts as absent, as in ASGI."""
+
+    def applies(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+        value = event.get(key)
+        return value is not None and bool(condition(value))
+
+    return applies
+
+
+def _without(key: str) -> _Condition:
+    return lambda event, offered: key not in event
+
+
+def _payload(condition: Callable[[Any, Any], object]) -> _Condition:
+    """On the text and the bytes of a frame."""
+    return lambda event, offered: bool(condition(event.get("text"), event.get("bytes")))
+
+
+def _text(condition: Callable[[str], object]) -> _Condition:
+    """On the text of a frame that has no bytes."""
+    return _payload(lambda text, data: data is None and text and condition(text))
+
+
+def _selects(condition: Callable[[Any, Sequence[str]], bool]) -> _Condition:
+    return lambda event, offered: condition(event.get("subprotocol"), offered)
+
+
+def _has_code_or_reason(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+    return event.get("code") is not None or bool(event.get("reason"))
 
 
 def _has_no_type(event: object, offered: Sequence[str]) -> bool:
     return not isinstance(event, Mapping) or "type" not in event
 
 
-def _unknown(*known: str) -> _Condition:
-    return lambda event, offered: event_type(event) not in known
-
-
-def _has_code_or_reason(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
-    return event_type(event) == "websocket.close" and (
-        event.get("code") is not None or bool(event.get("reason"))
+def _are_no_pairs(headers: object) -> bool:
+    return not isinstance(headers, (list, tuple)) or not all(
+        isinstance(header, (list, tuple))
+        and len(header) == 2
+        and all(isinstance(part, bytes) for part in header)
+        for header in headers
     )
 
 
-def _selects(condition: Callable[[Any, Sequence[str]], bool]) -> _Condition:
-    return lambda event, offered: (
-        event_type(event) == "websocket.accept"
-        and condition(event.get("subprotocol"), offered)
-    )
+def _is_no_status(status: object) -> bool:
+    return not isinstance(status, int) or not 100 <= status < 600
 
 
-def _headers(kind: str, condition: Callable[[Any], bool]) -> _Condition:
-    return lambda event, offered: (
-        event_type(event) == kind and condition(event.get("headers", _ABSENT))
-    )
-
-
-def _are_pairs(headers: Any) -> bool:
-    return (
-        headers is _ABSENT
-        or isinstance(headers, (list, tuple))
-        and all(
-            isinstance(header, (list, tuple))
-            and len(header) == 2
-            and all(isinstance(part, bytes) for part in header)
-            for header in headers
-        )
-    )
-
-
-def _status_is_wrong(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
-    status = event.get("status")
-    return event_type(event) == "websocket.http.response.start" and not (
-        isinstance(status, int) and 100 <= status < 600
-    )
-
-
-def _body(condition: Callable[[Any], bool]) -> _Condition:
-    return lambda event, offered: (
-        event_type(event) == "websocket.http.response.body"
-        and condition(event.get("body", _ABSENT))
-    )
-
-
-def _frame(condition: Callable[[Any, Any], object]) -> _Condition:
-    return lambda event, offered: (
-        event_type(event) == "websocket.send"
-        and bool(condition(event.get("text"), event.get("bytes")))
-    )
-
-
-def _is_wrong_type(text: Any, data: Any) -> bool:
+def _is_wrong(text: object, data: object) -> bool:
     if data is not None:
         return not isinstance(data, (bytes, bytearray))
     return text is not None and not isinstance(text, str)
 
 
-def _is_empty(text: Any, data: Any) -> bool:
-    return not text and not data
+def _is_wrong_and_empty(text: object, data: object) -> bool:
+    return not text and not data and _is_wrong(text, data)
 
 
-def _has_lone_surrogate(text: Any, data: Any) -> bool:
-    return data is None and isinstance(text, str) and not _encodes(text)
-
-
-def _encodes(text: str) -> bool:
+def _is_unencodable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return True
+    return False
 
 
-def _is_json_to_python_only(text: Any, data: Any) -> bool:
-    if data is not None or not ("NaN" in text or "Infinity" in text):
+def _is_json_to_python_only(text: str) -> bool:
+    if "NaN" not in text and "Infinity" not in text:
         return False
     try:
         json.loads(text)
@@ -354,45 +337,35 @@ def _is_json_to_python_only(text: Any, data: Any) -> bool:
     return payload({"text": text}) is text
 
 
-def _is_too_large(text: Any, data: Any) -> bool:
-    size = len(data) if data is not None else len(text)
-    if data is None and DAPHNE_LARGEST_FRAME // 4 < size:
-        size = len(text.encode())
-    return size > DAPHNE_LARGEST_FRAME
-
-
-def _code(condition: Callable[[Any], bool]) -> _Condition:
-    return lambda event, offered: (
-        event_type(event) == "websocket.close" and condition(event.get("code", 1000))
+def _is_too_large(text: str | None, data: bytes | None) -> bool:
+    if data is not None:
+        return len(data) > DAPHNE_LARGEST_FRAME
+    # No character takes more than 4 bytes: most texts need not be encoded to be sure.
+    return (
+        text is not None
+        and 4 * len(text) > DAPHNE_LARGEST_FRAME
+        and len(text.encode()) > DAPHNE_LARGEST_FRAME
     )
 
 
-def _is_int(code: Any) -> bool:
-    return isinstance(code, int) and not isinstance(code, bool)
+def _is_no_int(code: object) -> bool:
+    return not isinstance(code, int) or isinstance(code, bool)
 
 
-def _is_for_protocols(code: Any) -> bool:
-    return _is_int(code) and 1001 <= code <= 1014 and code not in (1004, 1011)
+def _is_for_protocols(code: int) -> bool:
+    return 1001 <= code <= 1014 and code not in (1004, 1011)
 
 
-def _is_undefined(code: Any) -> bool:
-    return _is_int(code) and (
-        code == 1004 or not (1000 <= code <= 1015 or 3000 <= code <= 4999)
-    )
+def _is_undefined(code: int) -> bool:
+    return code == 1004 or not (1000 <= code <= 1015 or 3000 <= code <= 4999)
 
 
-def _reason(condition: Callable[[Any], object]) -> _Condition:
-    return lambda event, offered: (
-        event_type(event) == "websocket.close" and bool(condition(event.get("reason")))
-    )
+def _is_no_reason(reason: Any) -> bool:
+    return bool(reason) and (not isinstance(reason, str) or _is_unencodable(reason))
 
 
-def _is_no_text(reason: Any) -> bool:
-    return bool(reason) and not (isinstance(reason, str) and _encodes(reason))
-
-
-def _is_too_long(reason: Any) -> bool:
-    return bool(reason) and len(reason.encode()) > LONGEST_REASON
+def _is_too_long(reason: str) -> bool:
+    return len(reason.encode()) > LONGEST_REASON
 
 
 class Cells(NamedTuple):
@@ -414,149 +387,192 @@ class Rule(NamedTuple):
     remedy: str
 
 
+# The remedies that several rows share.
 _ACCEPT_FIRST = "Call accept() first, then send, then close()"
 _CLOSE_LATER = "Call accept(), then close() with them: only then do they arrive"
 _SELECT = "Select one of scope['subprotocols']"
-_HEADERS = "Give headers as a list of pairs of bytes"
+_PAIRS = "Give headers as a list of pairs of bytes"
 _DENY = (
-    "Use close(), which is HTTP 403 on every server, or deploy on one that offers it"
+    "Call close(), which is HTTP 403 everywhere, or deploy on a server that offers it"
 )
 _ANSWER_ONCE = "Answer the handshake once, and with the whole answer at a time"
+_BODY_OF_BYTES = "Give it a body of bytes, b'' if there is none"
 _ASGI = "Send the events that ASGI defines for a WebSocket, and in its order"
 _PAYLOAD = "Send either text, a str, or bytes, a bytes object"
 _CODE = "Close with 1000 or a code from 3000 to 4999"
 _REASON = "Give a str of at most 123 bytes in UTF-8"
-_MESSAGE = "Say it in a message before, or deploy on a server that sends it"
+_IN_A_FRAME = "Say it in a data frame, or deploy on a server that sends it"
 
 _ACCEPT, _SEND, _CLOSE = "websocket.accept", "websocket.send", "websocket.close"
 _START, _BODY = "websocket.http.response.start", "websocket.http.response.body"
+_OTHER = "any type that is not a key beside this one"
 
-# An event is looked up in the phase in which it finds the connection. All the rows that
-# apply do, from the top, as long as something of the event is left to deliver. Each has
-# two lines: what was sent and when that is so; then Daphne, Uvicorn, Hypercorn, remedy.
+# The table: in which phase an event finds the connection, of which type it is, and the
+# rows for that. All that apply do, from the top, as long as something of the event is
+# left to deliver. A row has two lines: what was sent, and when that is so; then Daphne,
+# Uvicorn, Hypercorn, and what to write instead.
 # fmt: off
 
-RULES: dict[Phase, Sequence[Rule]] = {
-    "handshake": [
-        Rule("sent before accept()", _of_type(_SEND),
-             http(500), http(500), http(500), _ACCEPT_FIRST),
-        Rule("closed with code or reason before accept()", _has_code_or_reason,
-             http(403), http(403), http(403), _CLOSE_LATER),
-        Rule("selects a subprotocol that is not offered",
-             _selects(lambda name, offered: bool(name) and name not in offered),
-             no_answer, refused, no_answer, _SELECT),
-        Rule("selects the subprotocol ''", _selects(lambda name, offered: name == ""),
-             no_answer, sent, no_answer, _SELECT),
-        Rule("selects none of the subprotocols that are offered",
-             _selects(lambda name, offered: not name and bool(offered)),
-             no_browser, no_browser, no_browser, _SELECT),
-        Rule("headers that are no pairs of bytes",
-             _headers(_ACCEPT, lambda headers: not _are_pairs(headers)),
-             no_headers, http(500), no_answer, _HEADERS),
-        Rule("accepted with headers",
-             _headers(_ACCEPT, lambda headers: headers is not _ABSENT and bool(headers)),
-             no_headers, sent, sent, _MESSAGE.replace("before", "after")),
-        Rule("a denial response", _of_type(_START),
-             nothing, sent, sent, _DENY),
-        Rule("a denial response with a status that is none", _status_is_wrong,
-             nothing, http(500), http(500), "Give it an HTTP status, 200 to 599"),
-        Rule("a denial response without headers",
-             _headers(_START, lambda headers: headers is _ABSENT),
-             nothing, sent, http(500), "Give it headers, [] if there are none"),
-        Rule("a denial response with headers that are no pairs of bytes",
-             _headers(_START, lambda headers: not _are_pairs(headers)),
-             nothing, http(500), http(500), _HEADERS),
-        Rule("the body of a denial response that has not begun", _of_type(_BODY),
-             nothing, http(500), http(500), _ANSWER_ONCE),
-        Rule("no ASGI event", _has_no_type,
-             http(500), http(500), http(500), _ASGI),
-        Rule("an event of unknown type", _unknown(_ACCEPT, _CLOSE, _START),
-             nothing, http(500), http(500), _ASGI),
-    ],
+RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
+    "handshake": {
+        _SEND: [
+            Rule("sent before accept()", always,
+                 http(500), http(500), http(500), _ACCEPT_FIRST),
+        ],
+        _CLOSE: [
+            Rule("closed with code or reason before accept()", _has_code_or_reason,
+                 http(403), http(403), http(403), _CLOSE_LATER),
+        ],
+        _ACCEPT: [
+            Rule("selects a subprotocol that is not offered",
+                 _selects(lambda name, offered: bool(name) and name not in offered),
+                 no_answer, refused, no_answer, _SELECT),
+            Rule("selects the subprotocol ''",
+                 _with("subprotocol", lambda name: not name),
+                 no_answer, sent, no_answer, _SELECT),
+            Rule("selects none of the subprotocols that are offered",
+                 _selects(lambda name, offered: not name and bool(offered)),
+                 no_browser, no_browser, no_browser, _SELECT),
+            Rule("accepted with headers that are no pairs of bytes",
+                 _with("headers", _are_no_pairs),
+                 no_headers, http(500), no_answer, _PAIRS),
+            Rule("accepted with headers", _with("headers", bool),
+                 no_headers, sent, sent, _IN_A_FRAME),
+        ],
+        _START: [
+            Rule("a denial response", always,
+                 nothing, sent, sent, _DENY),
+            Rule("a denial response without HTTP status", _without("status"),
+                 nothing, http(500), http(500), "Give it a status from 200 to 599"),
+            Rule("a denial response with what is no HTTP status",
+                 _with("status", _is_no_status),
+                 nothing, http(500), http(500), "Give it a status from 200 to 599"),
+            Rule("a denial response without headers", _without("headers"),
+                 nothing, sent, http(500), "Give it headers, [] if there are none"),
+            Rule("a denial response with headers that are no pairs of bytes",
+                 _with("headers", _are_no_pairs),
+                 nothing, http(500), http(500), _PAIRS),
+        ],
+        _BODY: [
+            Rule("the body of a denial response that has not begun", always,
+                 nothing, http(500), http(500), _ANSWER_ONCE),
+        ],
+        _OTHER: [
+            Rule("no ASGI event", _has_no_type,
+                 http(500), http(500), http(500), _ASGI),
+            Rule("an event of unknown type", always,
+                 nothing, http(500), http(500), _ASGI),
+        ],
+    },
     # Daphne ignores the start of a denial response, and so is never in these two.
-    "denial": [
-        Rule("a part of a denial response without body",
-             _body(lambda body: body is _ABSENT),
-             nothing, no_answer, sent, "Give it a body, b'' if there is none"),
-        Rule("a body that is not bytes",
-             _body(lambda body: body is not _ABSENT and not isinstance(body, bytes)),
-             nothing, no_answer, cut_body, "Give bytes"),
-        Rule("closed within a denial response", _of_type(_CLOSE),
-             nothing, no_answer, http(403), _ANSWER_ONCE),
-        Rule("accepted within a denial response", _of_type(_ACCEPT),
-             nothing, no_answer, sent, _ANSWER_ONCE),
-        Rule("a second start of a denial response", _of_type(_START),
-             nothing, no_answer, sent, _ANSWER_ONCE),
-        Rule("sent within a denial response", _unknown(_ACCEPT, _CLOSE, _START, _BODY),
-             nothing, no_answer, http(500), _ANSWER_ONCE),
-    ],
-    "body": [
-        Rule("sent within the body of a denial response", _unknown(_BODY),
-             nothing, no_answer, cut_body, _ANSWER_ONCE),
-        Rule("a part of a denial response without body",
-             _body(lambda body: body is _ABSENT),
-             nothing, no_answer, sent, "Give it a body, b'' if there is none"),
-        Rule("a body that is not bytes",
-             _body(lambda body: body is not _ABSENT and not isinstance(body, bytes)),
-             nothing, no_answer, cut_body, "Give bytes"),
-    ],
-    "open": [
-        Rule("a second accept()", _of_type(_ACCEPT),
-             closed(1011), closed(1006), closed(1011), "Call accept() once"),
-        Rule("a frame with text and bytes", _frame(lambda text, data: text and data),
-             closed(1011), only_bytes, only_bytes, _PAYLOAD),
-        Rule("a frame with text and empty bytes",
-             _frame(lambda text, data: text and data is not None and not data),
-             only_text, only_bytes, only_bytes, _PAYLOAD),
-        Rule("a frame with neither text nor bytes",
-             _frame(lambda text, data: text is None and data is None),
-             nothing, nothing, closed(1011), _PAYLOAD),
-        Rule("an empty payload of the wrong type",
-             _frame(lambda text, data: not (text or data) and _is_wrong_type(text, data)),
-             nothing, closed(1006), closed(1011), _PAYLOAD),
-        Rule("a payload of the wrong type", _frame(_is_wrong_type),
-             closed(1011), closed(1006), closed(1011), _PAYLOAD),
-        Rule("an empty frame", _frame(_is_empty),
-             nothing, sent, sent, "Send something in it, or nothing at all"),
-        Rule("bytes that is a bytearray",
-             _frame(lambda text, data: isinstance(data, bytearray)),
-             closed(1011), sent, sent, "Send bytes() of it"),
-        Rule("text with a lone surrogate", _frame(_has_lone_surrogate),
-             closed(1011), closed(1006), closed(1011), "Send what UTF-8 can encode"),
-        Rule("NaN or Infinity, which are not JSON", _frame(_is_json_to_python_only),
-             no_json, no_json, no_json, "Send null, or the number as a string"),
-        Rule("a frame of over 1 MiB", _frame(_is_too_large),
-             closed(1011), sent, sent, "Send it in several frames"),
-        Rule("a close code of None", _code(lambda code: code is None),
-             sent, closed(1005), closed(1006), _CODE),
-        Rule("a close code that is no int", _code(lambda code: code is not None and not _is_int(code)),
-             closed(1011), closed(1006), closed(1006), _CODE),
-        Rule("a close code that no close frame may carry",
-             _code(lambda code: code in (1005, 1006, 1015)),
-             closed(1011), closed(1006), no_code, _CODE),
-        Rule("a close code for servers and libraries", _code(_is_for_protocols),
-             closed(1011), sent, sent, _CODE),
-        Rule("an undefined close code", _code(_is_undefined),
-             closed(1011), closed(1006), closed(1006), _CODE),
-        Rule("a reason that no close frame can carry", _reason(_is_no_text),
-             no_reason, closed(1006), closed(1006), _REASON),
-        Rule("a reason of over 123 bytes", _reason(_is_too_long),
-             no_reason, closed(1006), cut_reason, _REASON),
-        Rule("closed with a reason", _reason(bool),
-             no_reason, sent, sent, _MESSAGE),
-        Rule("no ASGI event", _has_no_type,
-             closed(1011), closed(1006), closed(1011), _ASGI),
-        Rule("an event of unknown type", _unknown(_ACCEPT, _SEND, _CLOSE),
-             nothing, closed(1006), closed(1011), _ASGI),
-    ],
-    "over": [
-        Rule("sent when all was over", lambda event, offered: True,
-             nothing, nothing, nothing, "Mend what has ended it, or send nothing after it"),
-    ],
-    # That the client has left, the application can only learn too late.
-    "left": [
-        Rule("", lambda event, offered: True, lost, lost, lost, ""),
-    ],
+    "denial": {
+        _BODY: [
+            Rule("a denial response without body", _without("body"),
+                 nothing, no_answer, sent, _BODY_OF_BYTES),
+            Rule("a denial response with a body that is not bytes",
+                 _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
+                 nothing, no_answer, cut_body, _BODY_OF_BYTES),
+        ],
+        _CLOSE: [
+            Rule("closed within a denial response", always,
+                 nothing, no_answer, http(403), _ANSWER_ONCE),
+        ],
+        _ACCEPT: [
+            Rule("accepted within a denial response", always,
+                 nothing, no_answer, sent, _ANSWER_ONCE),
+        ],
+        _START: [
+            Rule("a second start of a denial response", always,
+                 nothing, no_answer, sent, _ANSWER_ONCE),
+        ],
+        _OTHER: [
+            Rule("sent within a denial response", always,
+                 nothing, no_answer, http(500), _ANSWER_ONCE),
+        ],
+    },
+    "body": {
+        _BODY: [
+            Rule("a denial response without body", _without("body"),
+                 nothing, no_answer, sent, _BODY_OF_BYTES),
+            Rule("a denial response with a body that is not bytes",
+                 _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
+                 nothing, no_answer, cut_body, _BODY_OF_BYTES),
+        ],
+        _OTHER: [
+            Rule("sent within the body of a denial response", always,
+                 nothing, no_answer, cut_body, _ANSWER_ONCE),
+        ],
+    },
+    "open": {
+        _ACCEPT: [
+            Rule("a second accept()", always,
+                 closed(1011), closed(1006), closed(1011), "Call accept() once"),
+        ],
+        _SEND: [
+            Rule("a frame with text and bytes",
+                 _payload(lambda text, data: text and data),
+                 closed(1011), only_bytes, only_bytes, _PAYLOAD),
+            Rule("a frame with text and empty bytes",
+                 _payload(lambda text, data: text and data is not None and not data),
+                 only_text, only_bytes, only_bytes, _PAYLOAD),
+            Rule("a frame with neither text nor bytes",
+                 _payload(lambda text, data: text is None and data is None),
+                 nothing, nothing, closed(1011), _PAYLOAD),
+            Rule("an empty payload of the wrong type", _payload(_is_wrong_and_empty),
+                 nothing, closed(1006), closed(1011), _PAYLOAD),
+            Rule("a payload of the wrong type", _payload(_is_wrong),
+                 closed(1011), closed(1006), closed(1011), _PAYLOAD),
+            Rule("an empty frame", _payload(lambda text, data: not text and not data),
+                 nothing, sent, sent, "Put something into it, or leave it out"),
+            Rule("bytes that is a bytearray",
+                 _payload(lambda text, data: isinstance(data, bytearray)),
+                 closed(1011), sent, sent, "Send bytes() of it"),
+            Rule("text with a lone surrogate", _text(_is_unencodable),
+                 closed(1011), closed(1006), closed(1011), "Send what UTF-8 can encode"),
+            Rule("NaN or Infinity, which are not JSON", _text(_is_json_to_python_only),
+                 no_json, no_json, no_json, "Send null, or the number as a string"),
+            Rule("a frame of over 1 MiB", _payload(_is_too_large),
+                 closed(1011), sent, sent, "Send it in several frames"),
+        ],
+        _CLOSE: [
+            Rule("a close code that is None", lambda event, offered: (
+                 event.get("code", _ABSENT) is None),
+                 sent, closed(1005), closed(1006), _CODE),
+            Rule("a close code that is no int", _with("code", _is_no_int),
+                 closed(1011), closed(1006), closed(1006), _CODE),
+            Rule("a close code that no close frame may carry",
+                 _with("code", lambda code: code in (1005, 1006, 1015)),
+                 closed(1011), closed(1006), no_code, _CODE),
+            Rule("a close code for servers and libraries",
+                 _with("code", _is_for_protocols),
+                 closed(1011), sent, sent, _CODE),
+            Rule("a close code that is not defined", _with("code", _is_undefined),
+                 closed(1011), closed(1006), closed(1006), _CODE),
+            Rule("a reason that no close frame can carry",
+                 _with("reason", _is_no_reason),
+                 no_reason, closed(1006), closed(1006), _REASON),
+            Rule("a reason of over 123 bytes", _with("reason", _is_too_long),
+                 no_reason, closed(1006), cut_reason, _REASON),
+            Rule("closed with a reason", _with("reason", bool),
+                 no_reason, sent, sent, _IN_A_FRAME),
+        ],
+        _OTHER: [
+            Rule("no ASGI event", _has_no_type,
+                 closed(1011), closed(1006), closed(1011), _ASGI),
+            Rule("an event of unknown type", always,
+                 nothing, closed(1006), closed(1011), _ASGI),
+        ],
+    },
+    "over": {
+        _OTHER: [
+            Rule("sent when all was over", always,
+                 nothing, nothing, nothing, "Mend what ended it, or send no more"),
+        ],
+    },
+    # That the client has left, an application can only learn too late.
+    "left": {
+        _OTHER: [Rule("", always, lost, lost, lost, "")],
+    },
 }
 
 # What the client gets when the application ends: it has raised, or it has returned.
@@ -623,7 +639,8 @@ class Judgement:
     ) -> Iterator[tuple[Rule, Effect]]:
         """Do with the event what the server does, and give the rules that it met."""
         left: Any = event
-        for rule in RULES[connection.phase]:
+        rows = RULES[connection.phase]
+        for rule in rows.get(event_type(event), rows[_OTHER]):
             if self._applies(rule, left):
                 effect: Effect = getattr(rule, server)
                 if effect.outcome:

@@ -615,13 +615,14 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                 await self.send_input({"type": "websocket.disconnect", "code": 1000})
                 await asyncio.wait([application], timeout=_PATIENCE)
         finally:
-            await _end(application)
-        if not application.cancelled() and not _memory(self).crash_has_surfaced:
-            application.result()
+            willingly = await _end(application)
+        crash = _exception_of(application)
+        if crash is not None and willingly and not _memory(self).crash_has_surfaced:
+            raise crash
 
 
 class _Deadline:
-    """One deadline for several waits; the first has the timeout just as it was given."""
+    """One deadline for several waits. The first has the timeout just as it came."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
@@ -653,18 +654,16 @@ async def _happens(
     return bool(done)
 
 
-async def _end(application: asyncio.Task[Any]) -> None:
-    """Cancel the application until it ends, whether it or the test's end resists."""
+async def _end(application: asyncio.Task[Any]) -> bool:
+    """Cancel the application until it ends. False if it had to be ended by force."""
+    attempts = 0
     interruption: asyncio.CancelledError | None = None
-    for attempt in range(_CANCELLATIONS + 1):
-        if application.done():
-            break
-        if attempt == _CANCELLATIONS:
-            # It swallows CancelledError. GeneratorExit is not to be caught by accident,
-            # but leaves the task with a RuntimeError that is nobody's.
+    while not application.done():
+        attempts += 1
+        if attempts > _CANCELLATIONS:
+            # It swallows every CancelledError; hardly every GeneratorExit, too.
             coroutine: Any = application.get_coro()
             coroutine.close()
-            application.add_done_callback(lambda killed: killed.exception())
         application.cancel()
         try:
             await asyncio.wait([application], timeout=_PATIENCE)
@@ -672,6 +671,7 @@ async def _end(application: asyncio.Task[Any]) -> None:
             interruption = cancelled
     if interruption is not None:
         raise interruption
+    return attempts <= _CANCELLATIONS
 
 
 # Explaining. All that a failure says is put together here.
@@ -703,16 +703,15 @@ def _explain(
 def _add_transcript(
     exception: BaseException, communicator: RecordingWebsocketCommunicator
 ) -> None:
-    if sys.version_info < (3, 11):
-        return
     title = "What passed between test and application: "
-    notes = getattr(exception, "__notes__", ())
-    if not any(note.startswith(title) for note in notes):
+    known = any(note.startswith(title) for note in getattr(exception, "__notes__", ()))
+    add_note = getattr(exception, "add_note", None)  # since Python 3.11
+    if add_note is not None and not known:
         try:
             servers = _servers(communicator)
         except ValueError:
             servers = SERVERS
-        exception.add_note(title + _transcript(communicator, servers).excerpt())
+        add_note(title + _transcript(communicator, servers).excerpt())
 
 
 def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
