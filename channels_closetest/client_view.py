@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
@@ -76,26 +77,37 @@ class UndeliverableWarning(UserWarning):
     """
 
 
-# Reading events. They may be anything at all: what is not what ASGI says it is reads
-# as if it were not there.
+# Reading events. An application may send anything at all, and what is not what ASGI
+# says reads as absent. It is type() that is asked: __class__ may run code, and fail.
 
 
 def event_type(event: object) -> str:
-    kind = event.get("type") if isinstance(event, Mapping) else None
-    return kind if isinstance(kind, str) else ""
+    # The abstract class comes last because it is slow, and every event is asked.
+    if issubclass(type(event), (dict, MappingProxyType, Mapping)):
+        mapping: Any = event
+        kind = mapping.get("type")
+        if issubclass(type(kind), str):
+            return str.__str__(kind)
+    return ""
 
 
 def payload(event: Mapping[str, Any]) -> Any:
     """The payload of a data frame: JSON text decoded, other text and bytes as sent."""
-    data, text = event.get("bytes"), event.get("text")
+    data: Any = event.get("bytes")
+    text: Any = event.get("text")
     if data is not None:
         return data
-    if isinstance(text, str):
+    if issubclass(type(text), str):
         try:
             return json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             pass
     return text
+
+
+def has_more_body(event: Mapping[str, Any]) -> bool:
+    more = event.get("more_body")
+    return issubclass(type(more), int) and bool(more)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -149,7 +161,9 @@ class Connection:
         kind = event_type(event)
         if kind == "websocket.accept":
             self.phase, self.status = "open", 101
-            self.subprotocol = event.get("subprotocol") or None
+            subprotocol: Any = event.get("subprotocol")
+            if issubclass(type(subprotocol), str) and len(subprotocol) > 0:
+                self.subprotocol = subprotocol
         elif kind == "websocket.send":
             self.delivered.append(event)
         elif kind == "websocket.close" and self.phase == "open":
@@ -160,7 +174,7 @@ class Connection:
             self.phase, self.denial_status = "denial", event.get("status")
         elif kind == "websocket.http.response.body":
             self.phase = "body"
-            if not event.get("more_body"):
+            if not has_more_body(event):
                 self.fail(self.denial_status)
 
     def leave(self, event: Mapping[str, Any]) -> None:
@@ -528,7 +542,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  _payload(lambda text, data: isinstance(data, bytearray)),
                  closed(1011), sent, sent, "Send bytes() of it"),
             Rule("text with a lone surrogate", _text(_is_unencodable),
-                 closed(1011), closed(1006), closed(1011), "Send what UTF-8 can encode"),
+                 closed(1011), closed(1006), closed(1011), "Send what UTF-8 encodes"),
             Rule("NaN or Infinity, which are not JSON", _text(_is_json_to_python_only),
                  no_json, no_json, no_json, "Send null, or the number as a string"),
             Rule("a frame of over 1 MiB", _payload(_is_too_large),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import sys
@@ -24,6 +25,7 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
+    NamedTuple,
     ParamSpec,
     TypeVar,
     overload,
@@ -43,6 +45,7 @@ from .client_view import (
     close_code,
     close_reason,
     event_type,
+    has_more_body,
     payload,
 )
 from .database import spare_transactions
@@ -67,20 +70,38 @@ _AWAITED = {
 
 
 class _RecordingQueue(asyncio.Queue[Any]):
-    """Records every event where it passes, and wakes who waits for the next one."""
+    """Records every event where it passes."""
 
     def __init__(self, recording: Recording, direction: Literal["receive", "send"]):
         super().__init__()
-        self.waiters: list[asyncio.Future[None]] = []
         self._recording = recording
         self._direction: Literal["receive", "send"] = direction
+        self._waiters: list[asyncio.Future[bool]] = []
 
     def _put(self, item: object) -> None:
         self._recording.add(self._direction, item)
         super()._put(item)
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.wake()
+
+    def wake(self) -> None:
+        for waiter in self._waiters:
+            _wake(waiter, True)
+
+    async def news(self, timeout: float | None) -> bool:
+        """Wait until something is put, or ``wake()`` is called; False if in vain."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        timer = (
+            None if timeout is None else loop.call_later(timeout, _wake, waiter, False)
+        )
+        self._waiters.append(waiter)
+        try:
+            news: bool = await waiter
+            return news
+        finally:
+            self._waiters.remove(waiter)
+            if timer is not None:
+                timer.cancel()
 
     def take_frames(self) -> list[Any]:
         """Take the data frames out; all else stays, in its order."""
@@ -92,6 +113,11 @@ class _RecordingQueue(asyncio.Queue[Any]):
             else:
                 super()._put(event)
         return frames
+
+
+def _wake(waiter: asyncio.Future[bool], news: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(news)
 
 
 class _Memory:
@@ -106,7 +132,7 @@ class _Memory:
         self.pre_close_messages: list[Any] = []
         self.last_event: Any = None
         self.stuck = ""
-        self.given_up_by = ""
+        self.cancelled = ""
         self.crash_has_surfaced = False
         #: How many data frames the call under way has read past.
         self.frames_passed = 0
@@ -114,40 +140,34 @@ class _Memory:
         self.refused = 0
 
 
-def _memory(communicator: object) -> _Memory:
-    """The communicator's memory, wherever a subclass's ``__init__`` began or ended.
-
-    Its key is no identifier, so that no attribute a test assigns can be the same.
-    """
-    attributes = vars(communicator)
-    if _MEMORY not in attributes:
-        attributes[_MEMORY] = _Memory()
-    memory: _Memory = attributes[_MEMORY]
-    return memory
-
-
+#: No identifier, so that no attribute that a test assigns can be the same.
 _MEMORY = "channels-closetest memory"
 
 
-class _Call:
+def _memory(communicator: object) -> _Memory:
+    """The communicator's memory, whether or not any ``__init__`` has run."""
+    attributes = communicator.__dict__
+    memory: _Memory | None = attributes.get(_MEMORY)
+    if memory is None:
+        memory = attributes[_MEMORY] = _Memory()
+    return memory
+
+
+class _Call(NamedTuple):
     """A call of the test that is under way."""
 
-    def __init__(
-        self,
-        memory: _Memory,
-        method: Callable[..., object],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.memory = memory
-        self.name = method.__name__
-        self._method = method
-        self._arguments = args, kwargs
+    memory: _Memory
+    method: Callable[..., object]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.method.__name__
 
     def __str__(self) -> str:
-        """The call with its timeout, which is a default as often as not."""
-        args, kwargs = self._arguments
-        bound = inspect.signature(self._method).bind(None, *args, **kwargs)
+        """The call with its timeout, which is as often as not the default."""
+        bound = inspect.signature(self.method).bind(None, *self.args, **self.kwargs)
         bound.apply_defaults()
         if "timeout" not in bound.arguments:
             return f"{self.name}()"
@@ -292,10 +312,11 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
     def future(self, application: asyncio.Task[Any]) -> None:
         self._future = application
         release = spare_transactions(application)
-        recording = _memory(self).recording
+        recording, queue = _memory(self).recording, self.output_queue
 
         def ended(application: asyncio.Task[Any]) -> None:
             release()
+            queue.wake()
             recording.end(
                 application.cancelled(), functools.partial(_exception_of, application)
             )
@@ -403,8 +424,8 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         """
         messages = _memory(self).pre_close_messages
         known = len(messages)
-        await self.send_input({"type": "websocket.connect"})
         try:
+            await self.send_input({"type": "websocket.connect"})
             answer = await self.__answer(_Deadline(timeout))
         except BaseException:
             self.__keep_frames_of_the_dead()
@@ -442,7 +463,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                     return  # the application has returned: no more can come
                 raise
             is_body = event_type(event) == "websocket.http.response.body"
-            if not is_body or not event.get("more_body", False):
+            if not is_body or not has_more_body(event):
                 return
 
     @_explained
@@ -509,12 +530,13 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         memory, future, queue = _memory(self), self.future, self.output_queue
         if future.done():
             future.result()
-        deadline = _Deadline(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
         while queue.empty():
             if future.done():
                 future.result()
                 raise asyncio.TimeoutError
-            if not await _happens(future, queue, deadline.remaining()):
+            # With no time left it is over, as with the parent, whatever comes now.
+            if not await queue.news(timeout) or (timeout is not None and timeout <= 0):
                 memory.stuck = _where(future)
                 future.cancel()
                 try:
@@ -522,6 +544,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                 except asyncio.CancelledError:
                     pass
                 raise asyncio.TimeoutError
+            timeout = None if end is None else end - time.monotonic()
         memory.last_event = queue.get_nowait()
         return memory.last_event
 
@@ -542,15 +565,6 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         return nothing
 
     @_explained
-    async def send_input(self, message: Any) -> None:
-        """Send one event to the application, and start it if need be.
-
-        Raises what the application has raised before.
-        """
-        # Not super(): there Channels replaces what database.py replaces, call by call.
-        await ApplicationCommunicator.send_input(self, message)  # type: ignore
-
-    @_explained
     async def wait(self, timeout: float | None = 1) -> None:
         """Wait for the application to end, and raise what it raises.
 
@@ -560,9 +574,11 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         running = not self.future.done()
         await super().wait(timeout)  # type: ignore[arg-type]  # it takes None
         if running and self.future.cancelled():
-            _memory(self).given_up_by = str(_current_call.get())
+            _memory(self).cancelled = f"it was cancelled during {_current_call.get()}"
 
-    # As the parent's, and explained.
+    # As the parent's, and explained. But send_input() is asgiref's: that of Channels
+    # replaces, for as long as it runs, what database.py replaces for good.
+    send_input = _explained(ApplicationCommunicator.send_input)  # type: ignore
     receive_from = _explained(WebsocketCommunicator.receive_from)
     receive_json_from = _explained(WebsocketCommunicator.receive_json_from)
     send_to = _explained(WebsocketCommunicator.send_to)
@@ -574,11 +590,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         try:
             super().stop(exceptions)
         except BaseException as exception:
-            _explain(
-                exception,
-                self,
-                _Call(_memory(self), type(self).stop, (exceptions,), {}),
-            )
+            _explain(exception, self, _Call(_memory(self), type(self).stop, (), {}))
             raise
 
     async def __aenter__(self: _Communicator) -> _Communicator:
@@ -637,33 +649,22 @@ class _Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
-async def _happens(
-    application: asyncio.Task[Any], queue: _RecordingQueue, timeout: float | None
-) -> bool:
-    """Wait until the application sends or ends; False if it has not in time."""
-    arrival = asyncio.get_running_loop().create_future()
-    queue.waiters.append(arrival)
-    try:
-        done, _ = await asyncio.wait(
-            {application, arrival},
-            timeout=timeout,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-    finally:
-        queue.waiters.remove(arrival)
-    return bool(done)
-
-
 async def _end(application: asyncio.Task[Any]) -> bool:
     """Cancel the application until it ends. False if it had to be ended by force."""
-    attempts = 0
+    where = "" if application.done() else _where(application)
     interruption: asyncio.CancelledError | None = None
+    attempts = 0
     while not application.done():
         attempts += 1
+        if attempts > _CANCELLATIONS + 1:
+            raise AssertionError(
+                f"The application cannot be ended: it swallows cancellation.\n{where}"
+            )
         if attempts > _CANCELLATIONS:
-            # It swallows every CancelledError; hardly every GeneratorExit, too.
+            # What swallows every CancelledError hardly swallows a GeneratorExit.
             coroutine: Any = application.get_coro()
-            coroutine.close()
+            with contextlib.suppress(RuntimeError):
+                coroutine.close()
         application.cancel()
         try:
             await asyncio.wait([application], timeout=_PATIENCE)
@@ -692,7 +693,7 @@ def _explain(
     elif isinstance(exception, asyncio.TimeoutError) and not exception.args:
         exception.args = (_timed_out(call, application),)
         if cancelled:
-            memory.given_up_by = str(call)
+            memory.cancelled = f"{call} timed out before"
     elif isinstance(exception, AssertionError) and not exception.args:
         # Channels 4.1 says nothing here; these are the words of 4.2.
         kind = event_type(memory.last_event)
@@ -736,11 +737,11 @@ def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
 
 
 def _cancelled(memory: _Memory) -> str:
-    if not memory.given_up_by:
+    if not memory.cancelled:
         return "The application was cancelled, and not by a call that timed out."
     return (
-        f"The application is cancelled: {memory.given_up_by} timed out before. Like the"
-        " parent class, this one cancels an application that lets a call time out.\n"
+        f"The application is cancelled: {memory.cancelled}. Like the parent class, this"
+        " one cancels an application that lets a call time out.\n"
         "Ask receive_nothing() whether something comes: it cancels nothing."
     )
 

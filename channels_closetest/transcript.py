@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, cast, overload
 
 from .client_view import (
     ClientView,
@@ -19,8 +19,8 @@ from .client_view import (
     Judgement,
     Undeliverable,
     close_code,
-    close_reason,
     event_type,
+    has_more_body,
 )
 
 #: How many characters of a payload fit a terminal line beside time and type.
@@ -74,18 +74,17 @@ class Recording:
             self._start = now
         copy = _copy_event(event)
         self.records.append(Record(direction, copy, now - self._start))
-        if direction == "send":
-            kind = event_type(copy)
-            if kind == "websocket.send":
-                return
-            if kind == "websocket.accept":
-                self.accepted = True
-            elif kind == "websocket.close" and self.close is None:
-                self.close = copy
-            elif kind == "websocket.http.response.start" or (
-                kind == "websocket.http.response.body" and self.denial
-            ):
-                self.denial.append(copy)
+        if direction == "receive":
+            return
+        kind = event_type(copy)
+        if kind == "websocket.accept":
+            self.accepted = True
+        elif kind == "websocket.close" and self.close is None:
+            self.close = copy
+        elif kind == "websocket.http.response.start" or (
+            kind == "websocket.http.response.body" and self.denial
+        ):
+            self.denial.append(copy)
 
     def end(
         self, cancelled: bool, exception: Callable[[], BaseException | None]
@@ -110,8 +109,8 @@ class Recording:
         chunks = [part.get("body", b"") for part in parts]
         return DenialResponse(
             start.get("status"),  # type: ignore[arg-type]  # whatever was sent
-            list(headers) if isinstance(headers, (list, tuple)) else [],
-            b"".join(chunk for chunk in chunks if isinstance(chunk, bytes)),
+            list(headers) if type(headers) in (list, tuple) else [],
+            b"".join(chunk for chunk in chunks if issubclass(type(chunk), bytes)),
         )
 
     def judge(self, servers: tuple[str, ...], offered: tuple[str, ...]) -> Judgement:
@@ -212,17 +211,25 @@ class Transcript(Sequence[Record]):
 def describe(event: object) -> str:
     """An event on one line: its type, and what it holds as far as that fits."""
     kind = event_type(event)
-    if not isinstance(event, Mapping) or kind not in _DETAILS:
-        shown = _repr.repr(dict(event) if isinstance(event, Mapping) else event)
-        return _shorten(shown, len(shown))
-    name, details = _DETAILS[kind]
-    return f"{name:<10} {details(event)}".rstrip()
+    try:
+        if kind in _DETAILS:
+            name, details = _DETAILS[kind]
+            return f"{name:<10} {details(cast('Mapping[str, Any]', event))}".rstrip()
+        return _show(dict(event) if isinstance(event, Mapping) else event)
+    except Exception as error:
+        return (
+            f"{kind or type(event).__name__} (cannot be shown: {type(error).__name__})"
+        )
 
 
 def _accept(event: Mapping[str, Any]) -> str:
-    subprotocol, headers = event.get("subprotocol"), event.get("headers")
-    shown = [] if subprotocol is None else [f"subprotocol {_show(subprotocol)}"]
-    return ", ".join(shown + ([f"headers {_show(headers)}"] if headers else []))
+    keys = [
+        ("subprotocol", event.get("subprotocol")),
+        ("headers", event.get("headers")),
+    ]
+    return ", ".join(
+        f"{key} {_show(value)}" for key, value in keys if value is not None
+    )
 
 
 def _frame(event: Mapping[str, Any]) -> str:
@@ -232,12 +239,12 @@ def _frame(event: Mapping[str, Any]) -> str:
 
 
 def _close(event: Mapping[str, Any]) -> str:
-    reason = close_reason(event)
-    return f"{_show(close_code(event))} {_show(reason) if reason else ''}".rstrip()
+    reason = event.get("reason")
+    return _show(close_code(event)) + ("" if reason is None else f" {_show(reason)}")
 
 
 def _body(event: Mapping[str, Any]) -> str:
-    more = ", more to come" if event.get("more_body") else ""
+    more = ", more to come" if has_more_body(event) else ""
     return f"body {_show(event.get('body', b''))}{more}"
 
 
@@ -262,14 +269,15 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = PAYLOAD_WIDTH
 
 
-def _show(value: object) -> str:
-    if isinstance(value, str):
+def _show(value: Any) -> str:
+    if issubclass(type(value), str):
         start = value[: PAYLOAD_WIDTH + 1]
         plain = start.isprintable() and start == start.strip() != ""
         return _shorten(start if plain else repr(start), len(value))
-    if isinstance(value, bytes):
+    if issubclass(type(value), bytes):
         return _shorten(repr(value[: PAYLOAD_WIDTH + 1]), len(value))
-    return _repr.repr(value)
+    shown = _repr.repr(value)
+    return _shorten(shown, len(shown))
 
 
 def _shorten(shown: str, length: int) -> str:
@@ -303,7 +311,7 @@ def describe_connection(connection: Connection) -> str:
         seen += f", {count} message{'s' * (count > 1)}"
     if connection.close_code is not None:
         seen += f", then close code {_show(connection.close_code)}"
-    if connection.close_reason:
+    if issubclass(type(connection.close_reason), str) and connection.close_reason:
         seen += f" {_show(connection.close_reason)}"
     return seen
 
@@ -325,19 +333,25 @@ def show_path(scope: object) -> str:
 
 
 def _copy_event(event: Any) -> Any:
-    if not isinstance(event, Mapping):
+    if not issubclass(type(event), (dict, Mapping)):
         return event
     try:
-        return MappingProxyType(_copy(dict(event)))
+        copy = dict(event)
+        if not _IMMUTABLE.issuperset(map(type, copy.values())):
+            copy = _copy(copy)
+        return MappingProxyType(copy)
     except RecursionError:
         return MappingProxyType(dict(event))
     except Exception:
-        # Its own class will not be read; it is shown as what it says it is.
+        # A mapping of somebody else's making that cannot be read: shown as it is.
         return event
 
 
+_IMMUTABLE = {str, bytes, int, float, bool, type(None)}
+
+
 def _copy(value: Any) -> Any:
-    """Copy what is made of builtin containers; never run a class of somebody else's."""
+    """Copy builtin containers only: to copy runs no code of the application."""
     kind = type(value)
     if kind is dict:
         return {key: _copy(item) for key, item in value.items()}
