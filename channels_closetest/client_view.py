@@ -249,6 +249,7 @@ refused = Effect("an answer that it refuses", _refuse)
 no_browser = changed("an answer that browsers refuse")
 no_headers = changed("no headers", headers=())
 cut_body = Effect("a body that breaks off", _cut_body)
+no_denial = changed("nothing of the first answer")
 no_code = changed("close code 1000", code=1000)
 no_reason = changed("no reason", reason="")
 cut_reason = Effect("the reason's first 123 bytes", _cut_reason)
@@ -267,7 +268,6 @@ DAPHNE_LARGEST_FRAME = 1024 * 1024
 # subprotocols that the client has offered.
 
 _Condition = Callable[[Mapping[str, Any], Sequence[str]], bool]
-_ABSENT: Any = object()
 
 
 def always(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
@@ -275,13 +275,8 @@ def always(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
 
 
 def _with(key: str, condition: Callable[[Any], object]) -> _Condition:
-    """On one value of the event: what is None counts as absent, as in ASGI."""
-
-    def applies(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
-        value = event.get(key)
-        return value is not None and bool(condition(value))
-
-    return applies
+    """On one value of the event, if it is there."""
+    return lambda event, offered: key in event and bool(condition(event[key]))
 
 
 def _without(key: str) -> _Condition:
@@ -362,24 +357,28 @@ def _is_too_large(text: str | None, data: bytes | None) -> bool:
     )
 
 
-def _is_no_int(code: object) -> bool:
-    return not isinstance(code, int) or isinstance(code, bool)
+def _is_int(code: object) -> bool:
+    return isinstance(code, int) and not isinstance(code, bool)
 
 
-def _is_for_protocols(code: int) -> bool:
-    return 1001 <= code <= 1014 and code not in (1004, 1011)
+def _is_for_protocols(code: Any) -> bool:
+    return _is_int(code) and 1001 <= code <= 1014 and code not in (1004, 1011)
 
 
-def _is_undefined(code: int) -> bool:
-    return code == 1004 or not (1000 <= code <= 1015 or 3000 <= code <= 4999)
+def _is_undefined(code: Any) -> bool:
+    return _is_int(code) and (
+        code == 1004 or not (1000 <= code <= 1015 or 3000 <= code <= 4999)
+    )
 
 
 def _is_no_reason(reason: Any) -> bool:
-    return bool(reason) and (not isinstance(reason, str) or _is_unencodable(reason))
+    if reason is None:
+        return False
+    return not isinstance(reason, str) or _is_unencodable(reason)
 
 
-def _is_too_long(reason: str) -> bool:
-    return len(reason.encode()) > LONGEST_REASON
+def _is_too_long(reason: Any) -> bool:
+    return isinstance(reason, str) and len(reason.encode()) > LONGEST_REASON
 
 
 class Cells(NamedTuple):
@@ -442,7 +441,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  _selects(lambda name, offered: bool(name) and name not in offered),
                  no_answer, refused, no_answer, _SELECT),
             Rule("selects the subprotocol ''",
-                 _with("subprotocol", lambda name: not name),
+                 _with("subprotocol", lambda name: name == ""),
                  no_answer, sent, no_answer, _SELECT),
             Rule("selects none of the subprotocols that are offered",
                  _selects(lambda name, offered: not name and bool(offered)),
@@ -493,11 +492,11 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         ],
         _ACCEPT: [
             Rule("accepted within a denial response", always,
-                 nothing, no_answer, sent, _ANSWER_ONCE),
+                 nothing, no_answer, no_denial, _ANSWER_ONCE),
         ],
         _START: [
             Rule("a second start of a denial response", always,
-                 nothing, no_answer, sent, _ANSWER_ONCE),
+                 nothing, no_answer, no_denial, _ANSWER_ONCE),
         ],
         _OTHER: [
             Rule("sent within a denial response", always,
@@ -549,10 +548,10 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  closed(1011), sent, sent, "Send it in several frames"),
         ],
         _CLOSE: [
-            Rule("a close code that is None", lambda event, offered: (
-                 event.get("code", _ABSENT) is None),
+            Rule("a close code that is None", _with("code", lambda code: code is None),
                  sent, closed(1005), closed(1006), _CODE),
-            Rule("a close code that is no int", _with("code", _is_no_int),
+            Rule("a close code that is no int",
+                 _with("code", lambda code: code is not None and not _is_int(code)),
                  closed(1011), closed(1006), closed(1006), _CODE),
             Rule("a close code that no close frame may carry",
                  _with("code", lambda code: code in (1005, 1006, 1015)),

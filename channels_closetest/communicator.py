@@ -12,7 +12,6 @@ import traceback
 import warnings
 from collections.abc import (
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -22,12 +21,11 @@ from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import (
     Any,
-    Concatenate,
     Generic,
     Literal,
     NamedTuple,
-    ParamSpec,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -52,7 +50,7 @@ from .database import spare_transactions
 from .transcript import Recording, Transcript, describe, show_path
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
-_Parameters = ParamSpec("_Parameters")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
 
 #: Seconds that the end of an ``async with`` block gives an application to end: as many
@@ -177,20 +175,14 @@ class _Call(NamedTuple):
 _current_call: ContextVar[_Call | None] = ContextVar("_current_call", default=None)
 
 
-def _explained(
-    method: Callable[
-        Concatenate[_Communicator, _Parameters], Coroutine[Any, Any, _Result]
-    ],
-) -> Callable[Concatenate[_Communicator, _Parameters], Coroutine[Any, Any, _Result]]:
+def _explained(method: _Method) -> _Method:
     """Explain every exception that leaves the method, and let ``strict`` have its say.
 
     A method that another one calls leaves both to the outermost.
     """
 
     @functools.wraps(method)
-    async def call(
-        self: _Communicator, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
-    ) -> _Result:
+    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         memory = _memory(self)
         outer = _current_call.get()
@@ -210,7 +202,7 @@ def _explained(
         finally:
             _current_call.reset(token)
 
-    return call
+    return cast(_Method, call)
 
 
 class _Recorded(Generic[_Result]):
@@ -278,8 +270,8 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
             application, path, headers, subprotocols, spec_version
         )
 
-    # asgiref before 3.9 assigns the queues and the task in its constructor; since then
-    # they are made when they are first asked for. The setters are for the former.
+    # asgiref before 3.9 assigns the queues and the task in its constructor: for that
+    # the setters are here. Since then all three are made when they are first asked for.
 
     @property
     def input_queue(self) -> asyncio.Queue[Any]:
@@ -304,13 +296,17 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
     @property
     def future(self) -> asyncio.Task[Any]:
         if self._future is None:
-            self.future = super().future
+            self.__watch(super().future)
         application: asyncio.Task[Any] = self._future
         return application
 
     @future.setter
     def future(self, application: asyncio.Task[Any]) -> None:
-        self._future = application
+        if self._future is None and isinstance(application, asyncio.Task):
+            self._future = application
+            self.__watch(application)
+
+    def __watch(self, application: asyncio.Task[Any]) -> None:
         release = spare_transactions(application)
         recording, queue = _memory(self).recording, self.output_queue
 
@@ -405,7 +401,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
     # What it does.
 
     @_explained
-    async def connect(self, timeout: float | None = 1) -> tuple[bool, Any]:
+    async def connect(self, timeout: float | None = 1) -> tuple[bool, int | str | None]:
         """Send ``websocket.connect`` and read on to the application's answer.
 
         Gives ``(True, subprotocol)`` if it accepts, ``(False, close code)`` if it
@@ -437,7 +433,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                 warnings.warn(warning, stacklevel=3)
         return answer
 
-    async def __answer(self, deadline: _Deadline) -> tuple[bool, Any]:
+    async def __answer(self, deadline: _Deadline) -> tuple[bool, int | str | None]:
         event = await self.__read_past_frames(deadline)
         try:
             kind = event["type"]
@@ -514,7 +510,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
             _memory(self).pre_close_messages.extend(map(payload, frames))
 
     @_explained
-    async def receive_output(self, timeout: float | None = 1) -> Any:
+    async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
         """Give the next event the application sends: the very object.
 
         ``timeout`` is in seconds; None is for ever. Raises
@@ -545,8 +541,9 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                     pass
                 raise asyncio.TimeoutError
             timeout = None if end is None else end - time.monotonic()
-        memory.last_event = queue.get_nowait()
-        return memory.last_event
+        event: dict[str, Any] = queue.get_nowait()
+        memory.last_event = event
+        return event
 
     @_explained
     async def receive_nothing(
@@ -565,6 +562,15 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         return nothing
 
     @_explained
+    async def send_input(self, message: dict[str, Any]) -> None:
+        """Send an event to the application, and start it if it has not started.
+
+        Raises what the application has raised before.
+        """
+        # Not super(): there Channels replaces, call by call, what database.py replaces.
+        await ApplicationCommunicator.send_input(self, message)  # type: ignore
+
+    @_explained
     async def wait(self, timeout: float | None = 1) -> None:
         """Wait for the application to end, and raise what it raises.
 
@@ -576,9 +582,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         if running and self.future.cancelled():
             _memory(self).cancelled = f"it was cancelled during {_current_call.get()}"
 
-    # As the parent's, and explained. But send_input() is asgiref's: that of Channels
-    # replaces, for as long as it runs, what database.py replaces for good.
-    send_input = _explained(ApplicationCommunicator.send_input)  # type: ignore
+    # As the parent's, and explained.
     receive_from = _explained(WebsocketCommunicator.receive_from)
     receive_json_from = _explained(WebsocketCommunicator.receive_json_from)
     send_to = _explained(WebsocketCommunicator.send_to)

@@ -1,0 +1,90 @@
+"""What a type checker tells users of the package. Only mypy reads this file."""
+
+import asyncio
+from typing import Any
+
+from channels.testing import WebsocketCommunicator
+from typing_extensions import assert_type
+
+from channels_closetest import (
+    ClientView,
+    DenialResponse,
+    Record,
+    RecordingWebsocketCommunicator,
+    Transcript,
+    Undeliverable,
+    UndeliverableWarning,
+)
+from tests.scripts import application
+
+
+class Strict(RecordingWebsocketCommunicator):
+    servers = ("uvicorn", "hypercorn")
+    strict = True
+
+
+def is_the_parent(communicator: RecordingWebsocketCommunicator) -> None:
+    parent: WebsocketCommunicator = communicator
+    del parent
+    Strict(application, "/", [(b"origin", b"http://example.org")], ["chat"], 2)
+    Strict(application=application, path="/", headers=None, subprotocols=None)
+
+
+async def calls(communicator: RecordingWebsocketCommunicator) -> None:
+    assert_type(await communicator.connect(), tuple[bool, int | str | None])
+    assert_type(await communicator.connect(timeout=None), tuple[bool, int | str | None])
+    assert_type(await communicator.wait_closed(0.5), int)
+    assert_type(await communicator.receive_output(1), dict[str, Any])
+    assert_type(await communicator.receive_from(timeout=1), str | bytes)
+    assert_type(await communicator.receive_json_from(), Any)
+    assert_type(await communicator.receive_nothing(0.1, interval=0.01), bool)
+    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_to(text_data="hello")
+    await communicator.send_json_to({"type": "hello"})
+    await communicator.send_json_to(["hello"])
+    await communicator.disconnect(1001, timeout=1)
+    await communicator.wait(timeout=1)
+    communicator.stop(exceptions=False)
+    async with Strict(application, "/") as strict:
+        assert_type(strict, Strict)
+
+
+def values(communicator: RecordingWebsocketCommunicator) -> None:
+    assert_type(communicator.pre_close_messages, list[Any])
+    assert_type(communicator.close_code, int | None)
+    assert_type(communicator.close_reason, str | None)
+    assert_type(communicator.denial_response, DenialResponse | None)
+    assert_type(communicator.client_view, ClientView)
+    assert_type(communicator.undeliverable, list[Undeliverable])
+    assert_type(communicator.transcript, Transcript)
+    assert_type(communicator.response_headers, list[tuple[bytes, bytes]] | None)
+    assert_type(communicator.future, asyncio.Task[Any])
+
+
+def records(
+    view: ClientView,
+    denial: DenialResponse,
+    undeliverable: Undeliverable,
+    transcript: Transcript,
+    record: Record,
+    warning: UndeliverableWarning,
+) -> None:
+    assert_type(view.status, int | None)
+    assert_type(view.subprotocol, str | None)
+    assert_type(view.messages, list[Any])
+    assert_type(view.close_code, int | None)
+    assert_type(view.close_reason, str | None)
+    assert_type(denial.status, int)
+    assert_type(denial.headers, list[tuple[bytes, bytes]])
+    assert_type(denial.body, bytes)
+    assert_type(undeliverable.event, Any)
+    assert_type(undeliverable.outcome, str)
+    assert_type(undeliverable.remedy, str)
+    assert_type(transcript[0], Record)
+    assert_type(transcript[1:], list[Record])
+    assert_type(str(transcript), str)
+    assert_type(record.event, Any)
+    assert_type(record.seconds, float)
+    direction: str = record.direction
+    category: type[Warning] = type(warning)
+    del direction, category
