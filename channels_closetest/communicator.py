@@ -47,7 +47,19 @@ from .client_view import (
     payload,
 )
 from .database import spare_transactions
-from .transcript import Recording, Transcript, describe, show_path
+from .transcript import (
+    Recording,
+    Transcript,
+    show_came,
+    show_cancelled,
+    show_denied,
+    show_no_answer,
+    show_path,
+    show_refused,
+    show_returned,
+    show_timed_out,
+    show_undeliverable,
+)
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -438,7 +450,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         try:
             kind = event["type"]
         except (KeyError, TypeError) as error:
-            error.args = (_no_answer(event),)
+            error.args = (show_no_answer(event),)
             raise
         if kind == "websocket.accept":
             self.response_headers = event.get("headers", [])
@@ -448,7 +460,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         if kind == "websocket.http.response.start":
             await self.__read_denial_body(deadline)
             return False, event.get("status")
-        raise AssertionError(_no_answer(event))
+        raise AssertionError(show_no_answer(event))
 
     async def __read_denial_body(self, deadline: _Deadline) -> None:
         while True:
@@ -485,7 +497,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         try:
             while close is None and (recording.close is None or not queue.empty()):
                 if recording.denial and queue.empty():
-                    raise AssertionError(_denied(recording))
+                    raise AssertionError(show_denied(recording.denial_response()))
                 event = await self.__read_past_frames(deadline)
                 if event_type(event) == "websocket.close":
                     close = event
@@ -679,7 +691,7 @@ async def _end(application: asyncio.Task[Any]) -> bool:
     return attempts <= _CANCELLATIONS
 
 
-# Explaining. All that a failure says is put together here.
+# Explaining. What a failure says is worded in transcript.py.
 
 
 def _explain(
@@ -691,7 +703,7 @@ def _explain(
     cancelled = application is not None and application.cancelled()
     if isinstance(exception, asyncio.CancelledError):
         if cancelled and not exception.args:
-            exception.args = (_cancelled(memory),)
+            exception.args = (show_cancelled(memory.cancelled),)
     elif application is not None and exception is _exception_of(application):
         memory.crash_has_surfaced = True
     elif isinstance(exception, asyncio.TimeoutError) and not exception.args:
@@ -699,7 +711,7 @@ def _explain(
         if cancelled:
             memory.cancelled = f"{call} timed out before"
     elif isinstance(exception, AssertionError) and not exception.args:
-        # Channels 4.1 says nothing here; these are the words of 4.2.
+        # Only Channels 4.1 says nothing here; these are the words of 4.2.
         kind = event_type(memory.last_event)
         exception.args = (f"Expected type 'websocket.send', but was '{kind}'",)
     _add_transcript(exception, communicator)
@@ -721,50 +733,14 @@ def _add_transcript(
 
 def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
     memory = call.memory
-    denial, passed = memory.recording.denial_response(), memory.frames_passed
-    if denial is not None and call.name == "connect":
-        came = f"the start of a denial response, HTTP {denial.status}, but not its end"
-    elif passed:
-        came = f"{passed} data frame{'s' * (passed > 1)}, now in pre_close_messages"
-    else:
-        came = "nothing"
     awaited = _AWAITED.get(call.name, "any event")
-    seen = f"Awaited: {awaited}. Came: {came}."
+    denial = memory.recording.denial_response() if call.name == "connect" else None
+    came = show_came(memory.frames_passed, denial)
     if application is None or application.cancelled():
-        return f"{call} timed out. {seen}\n{memory.stuck}"
+        return show_timed_out(str(call), awaited, came, memory.stuck)
     if not application.done():
-        return f"{call} timed out. {seen}\n{_where(application)}"
-    return (
-        f"{call}: the application has returned, so nothing more can come. {seen}\n"
-        "Let it send before it returns, or before a handler raises StopConsumer."
-    )
-
-
-def _cancelled(memory: _Memory) -> str:
-    if not memory.cancelled:
-        return "The application was cancelled, and not by a call that timed out."
-    return (
-        f"The application is cancelled: {memory.cancelled}. Like the parent class, this"
-        " one cancels an application that lets a call time out.\n"
-        "Ask receive_nothing() whether something comes: it cancels nothing."
-    )
-
-
-def _no_answer(event: object) -> str:
-    return (
-        "connect() expected websocket.accept, websocket.close or"
-        f" websocket.http.response.start, but the application sent {describe(event)}.\n"
-        "Let it answer the handshake first."
-    )
-
-
-def _denied(recording: Recording) -> str:
-    denial = recording.denial_response()
-    status = None if denial is None else denial.status
-    return (
-        "wait_closed() expected websocket.close, but the application has denied the"
-        f" handshake with HTTP {status}.\nLook at denial_response instead."
-    )
+        return show_timed_out(str(call), awaited, came, _where(application))
+    return show_returned(str(call), awaited, came)
 
 
 def _frame_before_accept(
@@ -772,7 +748,7 @@ def _frame_before_accept(
 ) -> UndeliverableWarning | None:
     for found in _transcript(communicator, _servers(communicator)).undeliverable():
         if event_type(found.event) == "websocket.send":
-            return UndeliverableWarning(_show_undeliverable(found))
+            return UndeliverableWarning(show_undeliverable(found))
     return None
 
 
@@ -782,23 +758,18 @@ def _refuse_undeliverable(communicator: RecordingWebsocketCommunicator) -> None:
     news = undeliverable[memory.refused :]
     memory.refused = len(undeliverable)
     if news:
-        raise AssertionError(
-            "strict: the application sent what not every client gets as it was sent.\n"
-            + "\n".join(map(_show_undeliverable, news))
-        )
-
-
-def _show_undeliverable(found: Undeliverable) -> str:
-    return f"{describe(found.event)}\n  {found.outcome}.\n  {found.remedy}."
+        raise AssertionError(show_refused(news))
 
 
 def _servers(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:
-    servers = tuple(communicator.servers)
-    if not servers or set(servers) - set(SERVERS):
-        raise ValueError(
-            f"servers is {communicator.servers!r}, but takes one or more of {SERVERS}"
-        )
-    return servers
+    servers = communicator.servers
+    if not isinstance(servers, (list, tuple)) or not servers:
+        known = False
+    else:
+        known = all(server in SERVERS for server in servers)
+    if not known:
+        raise ValueError(f"servers is {servers!r}, but takes one or more of {SERVERS}")
+    return tuple(servers)
 
 
 def _transcript(

@@ -322,6 +322,68 @@ def show_path(scope: object) -> str:
     )
 
 
+# The texts of failures: what happened, what was seen instead, what to do next.
+
+
+def show_came(frames: int, denial: DenialResponse | None) -> str:
+    if denial is not None:
+        return (
+            f"the start of a denial response, HTTP {_show(denial.status)}, not its end"
+        )
+    if frames:
+        return f"{frames} data frame{'s' * (frames > 1)}, now in pre_close_messages"
+    return "nothing"
+
+
+def show_timed_out(call: str, awaited: str, came: str, where: str) -> str:
+    return f"{call} timed out. Awaited: {awaited}. Came: {came}.\n{where}"
+
+
+def show_returned(call: str, awaited: str, came: str) -> str:
+    return (
+        f"{call} has nothing to wait for: the application has returned."
+        f" Awaited: {awaited}. Came: {came}.\n"
+        "Let it send before it returns, or before a handler raises StopConsumer."
+    )
+
+
+def show_cancelled(how: str) -> str:
+    if not how:
+        return "The application was cancelled, and not by a call that timed out."
+    return (
+        f"The application is cancelled: {how}. Like the parent class, this one cancels"
+        " an application that lets a call time out.\n"
+        "Ask receive_nothing() whether something comes: it cancels nothing."
+    )
+
+
+def show_no_answer(event: object) -> str:
+    return (
+        "connect() expected websocket.accept, websocket.close or"
+        f" websocket.http.response.start, but the application sent {describe(event)}.\n"
+        "Let it answer the handshake first."
+    )
+
+
+def show_denied(denial: DenialResponse | None) -> str:
+    status = "?" if denial is None else _show(denial.status)
+    return (
+        "wait_closed() expected websocket.close, but the application has denied the"
+        f" handshake with HTTP {status}.\nLook at denial_response instead."
+    )
+
+
+def show_undeliverable(found: Undeliverable) -> str:
+    return f"{describe(found.event)}\n  {found.outcome}.\n  {found.remedy}."
+
+
+def show_refused(undeliverable: Iterable[Undeliverable]) -> str:
+    return (
+        "strict: the application sent what not every client gets as it was sent.\n"
+        + "\n".join(map(show_undeliverable, undeliverable))
+    )
+
+
 # Copying. A later change to an event must not show.
 
 
