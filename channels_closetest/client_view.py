@@ -228,6 +228,11 @@ def _no_answer(connection: Connection, event: Mapping[str, Any]) -> None:
     connection.fail(None)
 
 
+def _begin(connection: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    connection.status = connection.denial_status
+    return event
+
+
 def _cut_body(connection: Connection, event: Mapping[str, Any]) -> None:
     connection.fail(connection.denial_status)
 
@@ -248,6 +253,7 @@ no_answer = Effect("no answer: the connection drops", _no_answer)
 refused = Effect("an answer that it refuses", _refuse)
 no_browser = changed("an answer that browsers refuse")
 no_headers = changed("no headers", headers=())
+begun = Effect("", _begin)
 cut_body = Effect("a body that breaks off", _cut_body)
 no_denial = changed("nothing of the first answer")
 no_code = changed("close code 1000", code=1000)
@@ -485,6 +491,8 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("a denial response with a body that is not bytes",
                  _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
                  nothing, no_answer, cut_body, _BODY_OF_BYTES),
+            Rule("", _with("more_body", bool),
+                 nothing, sent, begun, ""),
         ],
         _CLOSE: [
             Rule("closed within a denial response", always,

@@ -606,7 +606,8 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         try:
             super().stop(exceptions)
         except BaseException as exception:
-            _explain(exception, self, _Call(_memory(self), type(self).stop, (), {}))
+            if exceptions:  # not __del__, which may run when all else is gone
+                _explain(exception, self, _Call(_memory(self), type(self).stop, (), {}))
             raise
 
     async def __aenter__(self: _Communicator) -> _Communicator:
@@ -807,7 +808,9 @@ def _where(application: asyncio.Task[Any]) -> str:
                 "Let a handler of it send, or send it an event that makes it."
             )
     advice = "Let it go on, or give the call more time."
-    if codes and codes[-1] is SyncToAsync.__call__.__code__:
+    if SyncToAsync.__call__.__code__ in codes:
+        # What follows is how asgiref waits; what counts is what its thread does.
+        del frames[codes.index(SyncToAsync.__call__.__code__) + 1 :]
         in_thread = _thread_frames(frames[-1].f_locals.get("child"))
         frames += in_thread
         if not in_thread:

@@ -81,10 +81,14 @@ class Recording:
             self.accepted = True
         elif kind == "websocket.close" and self.close is None:
             self.close = copy
-        elif kind == "websocket.http.response.start" or (
-            kind == "websocket.http.response.body" and self.denial
-        ):
+        elif kind == "websocket.http.response.start" and not self.denial:
             self.denial.append(copy)
+        elif kind == "websocket.http.response.body" and self._denial_goes_on():
+            self.denial.append(copy)
+
+    def _denial_goes_on(self) -> bool:
+        last = self.denial[-1:]
+        return bool(last) and (len(self.denial) == 1 or has_more_body(last[0]))
 
     def end(
         self, cancelled: bool, exception: Callable[[], BaseException | None]
@@ -110,7 +114,9 @@ class Recording:
         return DenialResponse(
             start.get("status"),  # type: ignore[arg-type]  # whatever was sent
             list(headers) if type(headers) in (list, tuple) else [],
-            b"".join(chunk for chunk in chunks if issubclass(type(chunk), bytes)),
+            b"".join(
+                chunk for chunk in chunks if isinstance(chunk, (bytes, bytearray))
+            ),
         )
 
     def judge(self, servers: tuple[str, ...], offered: tuple[str, ...]) -> Judgement:
