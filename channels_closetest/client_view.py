@@ -491,8 +491,8 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("a denial response with a body that is not bytes",
                  _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
                  nothing, no_answer, cut_body, _BODY_OF_BYTES),
-            Rule("", _with("more_body", bool),
-                 nothing, sent, begun, ""),
+            Rule("a denial response in several parts", _with("more_body", bool),
+                 nothing, sent, begun, _BODY_OF_BYTES),
         ],
         _CLOSE: [
             Rule("closed within a denial response", always,
@@ -561,10 +561,10 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("a close code that is no int",
                  _with("code", lambda code: code is not None and not _is_int(code)),
                  closed(1011), closed(1006), closed(1006), _CODE),
-            Rule("a close code that no close frame may carry",
+            Rule("a close code that no frame may carry: 1005, 1006, 1015",
                  _with("code", lambda code: code in (1005, 1006, 1015)),
                  closed(1011), closed(1006), no_code, _CODE),
-            Rule("a close code for servers and libraries",
+            Rule("a close code for servers and libraries, 1001 to 1014",
                  _with("code", _is_for_protocols),
                  closed(1011), sent, sent, _CODE),
             Rule("a close code that is not defined", _with("code", _is_undefined),
@@ -592,7 +592,10 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     },
     # That the client has left, an application can only learn too late.
     "left": {
-        _OTHER: [Rule("", always, lost, lost, lost, "")],
+        _OTHER: [
+            Rule("sent to a client that has left", always,
+                 lost, lost, lost, "Nothing: it is no fault of the application"),
+        ],
     },
 }
 
@@ -684,7 +687,7 @@ class Judgement:
             servers = [server for server in outcomes if outcomes[server] == outcome]
             where = " and ".join(map(str.capitalize, servers))
             everywhere = len(servers) == len(self.connections)
-            gets.append(outcome if everywhere else f"{outcome} from {where}")
+            gets.append(outcome if everywhere else f"{outcome} on {where}")
         return f"{rule.says}: the client gets {', '.join(gets)}"
 
     def _end(self, ending: Ending) -> None:

@@ -498,7 +498,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
             while close is None and (recording.close is None or not queue.empty()):
                 if recording.denial and queue.empty():
                     raise AssertionError(show_denied(recording.denial_response()))
-                event = await self.__read_past_frames(deadline)
+                event = await self.__read(deadline)
                 if event_type(event) == "websocket.close":
                     close = event
         except BaseException:
@@ -506,14 +506,20 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
             raise
         return close_code(recording.close or close)
 
+    async def __read(self, deadline: _Deadline) -> Any:
+        """The next event; a data frame is kept."""
+        event = await self.receive_output(deadline.remaining())
+        if event_type(event) == "websocket.send":
+            memory = _memory(self)
+            memory.pre_close_messages.append(payload(event))
+            memory.frames_passed += 1
+        return event
+
     async def __read_past_frames(self, deadline: _Deadline) -> Any:
-        """The next event that is no data frame; those are kept."""
         while True:
-            event = await self.receive_output(deadline.remaining())
+            event = await self.__read(deadline)
             if event_type(event) != "websocket.send":
                 return event
-            _memory(self).pre_close_messages.append(payload(event))
-            _memory(self).frames_passed += 1
 
     def __keep_frames_of_the_dead(self) -> None:
         """No call hands out what a crashed or cancelled application has left behind."""

@@ -5,6 +5,7 @@ production that is right. In a Django ``TestCase`` the handler shares its connec
 with the test, and to close it is to lose the test's transaction.
 """
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -54,4 +55,6 @@ def _close_old_connections(**kwargs: object) -> None:
         return _original(**kwargs)
     for connection in db.connections.all(initialized_only=True):
         if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
+            # Where pytest-django forbids the database, that is a RuntimeError.
+            with contextlib.suppress(RuntimeError):
+                connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,430 @@
+"""``async with``: it leaves no task, masks nothing, and raises what nobody has seen."""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.typing import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    Scope,
+)
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+
+import channels_closetest.communicator
+from channels_closetest import RecordingWebsocketCommunicator
+from tests.scripts import Boom, Kind, Script, scripted
+
+#: Seconds after which a block that does not end fails its test.
+LIMIT = 30
+
+ACCEPT = {"type": "websocket.accept"}
+CLOSE = {"type": "websocket.close", "code": 4401}
+DENIAL = (
+    {"type": "websocket.http.response.start", "status": 401, "headers": []},
+    {"type": "websocket.http.response.body", "body": b"no"},
+)
+CONNECT = {"type": "websocket.connect"}
+
+Arrive = Callable[[RecordingWebsocketCommunicator], Awaitable[object]]
+
+each_kind = pytest.mark.parametrize("kind", ["async", "sync"])
+each_body = pytest.mark.parametrize("body", ["passes", "raises", "is cancelled"])
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application gets less than a second to end."""
+    monkeypatch.setattr(channels_closetest.communicator, "_PATIENCE", 0.05)
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """What a sync consumer hangs in: it does not block its thread for ever."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+class AsyncHanging(AsyncWebsocketConsumer):
+    """Takes no notice of ``websocket.disconnect``, nor of so many cancellations."""
+
+    def __init__(self, ignored: float = 0) -> None:
+        super().__init__()
+        self.ignored = ignored
+
+    async def disconnect(self, code: int) -> None:
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                self.ignored -= 1
+                if self.ignored < 0:
+                    raise
+
+
+class SyncHanging(WebsocketConsumer):
+    def __init__(self, released: threading.Event) -> None:
+        super().__init__()
+        self.released = released
+
+    def disconnect(self, code: int) -> None:
+        self.released.wait()
+
+
+class Endless:
+    """Applications that nothing ends, until ``stop()``."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+
+    async def deaf(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        self.task = asyncio.current_task()
+        while self.task is not None:
+            with suppress(BaseException):
+                await asyncio.get_running_loop().create_future()
+
+    async def waiting(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await asyncio.ensure_future(self.deaf(scope, receive, send))
+
+    def stop(self) -> None:
+        task, self.task = self.task, None
+        assert task is not None
+        task.cancel()
+
+
+async def nothing(communicator: RecordingWebsocketCommunicator) -> None:
+    pass
+
+
+async def start(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.send_input(CONNECT)
+    await communicator.receive_nothing(0.01)
+
+
+async def connect(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.connect()
+
+
+async def see_crash(communicator: RecordingWebsocketCommunicator) -> None:
+    with pytest.raises(Boom):
+        await communicator.connect()
+
+
+async def time_out(communicator: RecordingWebsocketCommunicator) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(0.01)
+
+
+async def disconnect(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.connect()
+    await communicator.disconnect(4000)
+
+
+class Block:
+    """An ``async with`` block, how its body begins, and how it ends."""
+
+    communicator: RecordingWebsocketCommunicator
+
+    def __init__(
+        self, application: ASGI3Application, arrive: Arrive, body: str = "passes"
+    ) -> None:
+        self.application = application
+        self.arrive = arrive
+        self.body = body
+        self.error = Exception("the body's")
+
+    async def run(self) -> None:
+        self.communicator = RecordingWebsocketCommunicator(self.application, "/")
+        async with self.communicator as entered:
+            assert entered is self.communicator
+            await self.arrive(entered)
+            if self.body == "raises":
+                raise self.error
+            if self.body == "is cancelled":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(0)
+
+    def ends_as_it_should(
+        self, task: asyncio.Task[None], crash: BaseException | None = None
+    ) -> bool:
+        """As its body does, or else with the crash that nobody has seen."""
+        if self.body == "is cancelled":
+            return task.cancelled()
+        expected = self.error if self.body == "raises" else crash
+        return task.exception() is expected
+
+
+async def ended(main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.ensure_future(main)
+    await asyncio.wait([task], timeout=LIMIT)
+    assert task.done(), "does not end"
+    return task
+
+
+def run(
+    main: Coroutine[Any, Any, None], released: threading.Event | None = None
+) -> asyncio.Task[None]:
+    """Run it to its end, and give its task. It ends, and leaves no other task."""
+    # Not asyncio.run(): it would wait for what a mistake leaves behind.
+    loop = asyncio.new_event_loop()
+    try:
+        task = loop.run_until_complete(ended(main))
+        assert asyncio.all_tasks(loop) == set()
+        if released is not None:
+            # The consumer's thread has still to tell the loop that it is done.
+            released.set()
+            loop.run_until_complete(sync_to_async(lambda: None)())
+    finally:
+        loop.close()
+    return task
+
+
+#: What the application does, how the test gets there, and whether the application has
+#: raised what the test has not seen.
+STATES: dict[str, tuple[Script, Arrive, bool]] = {
+    "never connected": (Script((ACCEPT,)), nothing, False),
+    "accepted": (Script((ACCEPT,)), connect, False),
+    "rejected": (Script((CLOSE,)), connect, False),
+    "denied": (Script(DENIAL), connect, False),
+    "crashed unseen": (Script((ACCEPT,), "raise"), connect, True),
+    "crashed and seen": (Script((), "raise"), see_crash, False),
+    "returned": (Script((ACCEPT,), "return"), connect, False),
+    "timed out": (Script(()), time_out, False),
+    "disconnected": (Script((ACCEPT,)), disconnect, False),
+}
+
+
+@each_body
+@pytest.mark.parametrize("state", STATES)
+@each_kind
+def test_a_block_ends_as_its_body_does(body: str, state: str, kind: Kind) -> None:
+    script, arrive, is_unseen = STATES[state]
+    block = Block(scripted(script, kind), arrive, body)
+    task = run(block.run())
+    crash = block.communicator.future.exception() if is_unseen else None
+    assert isinstance(crash, Boom) == is_unseen
+    assert block.ends_as_it_should(task, crash)
+
+
+@each_body
+@each_kind
+@pytest.mark.usefixtures("impatient")
+def test_an_application_that_hangs_is_cancelled(
+    body: str, kind: Kind, released: threading.Event
+) -> None:
+    application = (
+        AsyncHanging.as_asgi()
+        if kind == "async"
+        else SyncHanging.as_asgi(released=released)
+    )
+    block = Block(application, connect, body)
+    task = run(block.run(), released)
+    assert block.ends_as_it_should(task)
+    assert block.communicator.future.cancelled()
+
+
+@each_body
+@pytest.mark.parametrize("ignored", [1, 2, math.inf])
+@pytest.mark.usefixtures("impatient")
+def test_an_application_that_ignores_its_cancellation_is_ended(
+    body: str, ignored: float
+) -> None:
+    block = Block(AsyncHanging.as_asgi(ignored=ignored), connect, body)
+    task = run(block.run())
+    assert block.ends_as_it_should(task)
+    assert block.communicator.future.done()
+
+
+@each_body
+@pytest.mark.parametrize("name", ["deaf", "waiting"])
+@pytest.mark.usefixtures("impatient")
+def test_a_block_ends_even_if_nothing_ends_the_application(
+    body: str, name: str
+) -> None:
+    endless = Endless()
+
+    async def main() -> None:
+        block = Block(getattr(endless, name), start, body)
+        task = await ended(block.run())
+        crash = task.exception() if body == "passes" else None
+        assert isinstance(crash, AssertionError) == (body == "passes")
+        assert block.ends_as_it_should(task, crash)
+        endless.stop()
+        await asyncio.wait([block.communicator.future], timeout=LIMIT)
+
+    assert run(main()).exception() is None
+
+
+# What the application raises.
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["connect", "receive_output", "receive_from", "wait_closed", "wait", "disconnect"],
+)
+def test_a_crash_that_a_call_has_shown_is_not_raised_again(name: str) -> None:
+    async def see_crash(communicator: RecordingWebsocketCommunicator) -> None:
+        await communicator.send_input(CONNECT)
+        with pytest.raises(Boom):
+            await getattr(communicator, name)()
+
+    block = Block(scripted(Script((), "raise"), "asgi"), see_crash)
+    assert run(block.run()).exception() is None
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_only_a_stop_that_raises_the_crash_has_shown_it(shown: bool) -> None:
+    async def stop(communicator: RecordingWebsocketCommunicator) -> None:
+        await start(communicator)
+        with suppress(Boom):
+            communicator.stop(exceptions=shown)
+
+    block = Block(scripted(Script((), "raise"), "asgi"), stop)
+    assert isinstance(run(block.run()).exception(), Boom) != shown
+
+
+async def crashing_at_the_end(
+    scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    raise Boom("at the end")
+
+
+async def crashing_when_cancelled(
+    scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        raise Boom("when cancelled")
+
+
+@each_body
+@pytest.mark.parametrize("application", [crashing_at_the_end, crashing_when_cancelled])
+@pytest.mark.usefixtures("impatient")
+def test_what_the_application_raises_as_it_ends_is_raised(
+    body: str, application: ASGI3Application
+) -> None:
+    block = Block(application, start, body)
+    task = run(block.run())
+    crash = block.communicator.future.exception()
+    assert isinstance(crash, Boom)
+    assert block.ends_as_it_should(task, crash)
+
+
+# How it disconnects.
+
+
+@each_kind
+def test_the_application_gets_websocket_disconnect_and_time_to_end(kind: Kind) -> None:
+    heard: list[int] = []
+
+    class AsyncLeisurely(AsyncWebsocketConsumer):
+        async def disconnect(self, code: int) -> None:
+            await asyncio.sleep(0.1)
+            heard.append(code)
+
+    class SyncLeisurely(WebsocketConsumer):
+        def disconnect(self, code: int) -> None:
+            time.sleep(0.1)
+            heard.append(code)
+
+    consumer = AsyncLeisurely if kind == "async" else SyncLeisurely
+    run(Block(consumer.as_asgi(), connect).run())
+    assert heard == [1000]
+
+
+def test_an_application_that_has_ended_is_not_disconnected_again() -> None:
+    block = Block(scripted(Script((ACCEPT,)), "async"), disconnect)
+    run(block.run())
+    assert [
+        record.event
+        for record in block.communicator.transcript
+        if record.direction == "receive"
+    ] == [CONNECT, {"type": "websocket.disconnect", "code": 4000}]
+
+
+def test_blocks_within_each_other_all_end() -> None:
+    application = scripted(Script((ACCEPT,)), "async")
+
+    async def main() -> None:
+        async with (
+            RecordingWebsocketCommunicator(application, "/1") as first,
+            RecordingWebsocketCommunicator(application, "/2") as second,
+        ):
+            await asyncio.gather(first.connect(), second.connect())
+
+    assert run(main()).exception() is None
+
+
+# Cancelled as it ends.
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("ignored", [0, 1, math.inf])
+@pytest.mark.parametrize("body", ["passes", "raises"])
+@pytest.mark.usefixtures("impatient")
+def test_a_block_that_is_cancelled_as_it_ends_leaves_no_task_either(
+    times: int, ignored: float, body: str
+) -> None:
+    async def main() -> None:
+        ending = asyncio.Event()
+
+        class Hanging(AsyncHanging):
+            async def disconnect(self, code: int) -> None:
+                ending.set()
+                await super().disconnect(code)
+
+        block = Block(Hanging.as_asgi(ignored=ignored), connect, body)
+        task = asyncio.ensure_future(block.run())
+        await ending.wait()
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        await asyncio.wait([task], timeout=LIMIT)
+        assert task.done(), "does not end"
+        assert task.cancelled() == (body == "passes")
+        assert task.cancelled() or block.ends_as_it_should(task)
+
+    assert run(main()).exception() is None
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_block_with_a_sync_consumer_can_be_cancelled_as_it_ends(
+    released: threading.Event,
+) -> None:
+    disconnecting = threading.Event()
+
+    class Hanging(SyncHanging):
+        def disconnect(self, code: int) -> None:
+            disconnecting.set()
+            super().disconnect(code)
+
+    async def main() -> None:
+        block = Block(Hanging.as_asgi(released=released), connect)
+        task = asyncio.ensure_future(block.run())
+        while (
+            not hasattr(block, "communicator") or len(block.communicator.transcript) < 3
+        ):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=LIMIT)
+        assert task.done(), "does not end"
+        assert task.cancelled()
+
+    assert run(main(), released).exception() is None

@@ -1,0 +1,609 @@
+"""
+The database of the test survives, connections outside a transaction are closed as
+always, and ``channels.db`` is left as it was.
+"""
+
+import asyncio
+import gc
+import sys
+import threading
+import unittest
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import asgiref.testing
+import channels.db
+import pytest
+from asgiref.sync import async_to_sync
+from channels.consumer import AsyncConsumer
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.testing import WebsocketCommunicator
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.test import TestCase, TransactionTestCase
+
+from channels_closetest import RecordingWebsocketCommunicator
+from tests.models import Note
+from tests.scripts import Boom, Kind, Script, scripted
+
+channels_db: Any = channels.db  # whose stubs leave out what it imports
+ORIGINAL = channels_db.close_old_connections
+ORIGINALS = ORIGINAL, channels_db.DatabaseSyncToAsync.thread_handler
+
+CONNECT = {"type": "websocket.connect"}
+ACCEPT = {"type": "websocket.accept"}
+
+# Holds the thread that writes the note "slow".
+go_on = threading.Event()
+# Held by a sync consumer in a handler.
+handling = threading.Lock()
+
+
+def is_replaced() -> bool:
+    return ORIGINALS != (
+        channels_db.close_old_connections,
+        channels_db.DatabaseSyncToAsync.thread_handler,
+    )
+
+
+def write(text: str) -> None:
+    Note.objects.create(text=text)
+    if text == "slow":
+        assert go_on.wait(10)
+    if text == "crash":
+        raise Boom
+
+
+def read() -> list[str]:
+    return list(Note.objects.order_by("pk").values_list("text", flat=True))
+
+
+class AsyncNotes(AsyncWebsocketConsumer):
+    """Takes a note of all it is told."""
+
+    async def connect(self) -> None:
+        await database_sync_to_async(write)("connect")
+        await self.accept()
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        assert text_data is not None
+        await database_sync_to_async(write)(text_data)
+        if text_data == "close":
+            await self.close(4000)
+        else:
+            await self.send(text_data)
+
+    async def disconnect(self, code: int) -> None:
+        await database_sync_to_async(write)("disconnect")
+
+
+class SyncNotes(WebsocketConsumer):
+    def connect(self) -> None:
+        with handling:
+            write("connect")
+            self.accept()
+
+    def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        assert text_data is not None
+        with handling:
+            write(text_data)
+            if text_data == "close":
+                self.close(4000)
+            else:
+                self.send(text_data)
+
+    def disconnect(self, code: int) -> None:
+        write("disconnect")
+
+
+async def sleep_until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("What the test waits for has not come true.")
+
+
+async def sleep_until_handled() -> None:
+    """
+    Before asgiref 3.8, nobody may want a thread in which a sync consumer sends: that
+    is a deadlock, whatever communicator it is.
+    """
+    await sleep_until(lambda: not handling.locked())
+
+
+class AsyncConsumerTests(TestCase):
+    """The transaction survives ..."""
+
+    consumer: type[AsyncConsumer] = AsyncNotes
+    communicator_class = RecordingWebsocketCommunicator
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        write("for the class")
+
+    def setUp(self) -> None:
+        # What the tests before this one wrote was rolled back.
+        self.assertEqual(read(), ["for the class"])
+        write("for the test")
+        go_on.clear()
+
+    def start(self) -> RecordingWebsocketCommunicator:
+        return self.communicator_class(self.consumer.as_asgi(), "/")
+
+    async def connected(self) -> RecordingWebsocketCommunicator:
+        communicator = self.start()
+        self.assertEqual(await communicator.connect(), (True, None))
+        await sleep_until_handled()
+        return communicator
+
+    async def assert_survived(self, *by_the_consumer: str) -> None:
+        await sleep_until_handled()
+        await Note.objects.acreate(text="by the test")
+        self.assertEqual(
+            [note.text async for note in Note.objects.order_by("pk")],
+            ["for the class", "for the test", *by_the_consumer, "by the test"],
+        )
+
+    async def test_connect(self) -> None:
+        communicator = await self.connected()
+        await self.assert_survived("connect")
+        communicator.stop()
+
+    async def test_a_received_frame(self) -> None:
+        communicator = await self.connected()
+        await communicator.send_to("hello")
+        self.assertEqual(await communicator.receive_from(), "hello")
+        await self.assert_survived("connect", "hello")
+        communicator.stop()
+
+    async def test_receive_nothing(self) -> None:
+        communicator = await self.connected()
+        await communicator.send_to("hello")
+        while await communicator.receive_nothing():
+            pass
+        await self.assert_survived("connect", "hello")
+        communicator.stop()
+
+    async def test_disconnect(self) -> None:
+        communicator = await self.connected()
+        await communicator.disconnect()
+        await self.assert_survived("connect", "disconnect")
+
+    async def test_wait(self) -> None:
+        communicator = await self.connected()
+        await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
+        await communicator.wait()
+        await self.assert_survived("connect", "disconnect")
+
+    async def test_wait_closed(self) -> None:
+        communicator = await self.connected()
+        await communicator.send_to("hello")
+        await communicator.send_to("close")
+        self.assertEqual(await communicator.wait_closed(), 4000)
+        await self.assert_survived("connect", "hello", "close")
+        communicator.stop()
+
+    async def test_the_end_of_an_async_with(self) -> None:
+        async with self.start() as communicator:
+            await communicator.connect()
+            await sleep_until_handled()
+        await self.assert_survived("connect", "disconnect")
+
+    async def test_a_plain_sleep(self) -> None:
+        communicator = self.start()
+        await communicator.send_input(CONNECT)
+        await sleep_until(
+            lambda: not communicator.output_queue.empty() or communicator.future.done()
+        )
+        await self.assert_survived("connect")
+        communicator.stop()
+
+    async def test_a_read_from_the_queue(self) -> None:
+        communicator = self.start()
+        await communicator.send_input(CONNECT)
+        event = await communicator.output_queue.get()
+        self.assertEqual(event["type"], "websocket.accept")
+        await self.assert_survived("connect")
+        communicator.stop()
+
+    async def test_an_event_received_in_another_task(self) -> None:
+        communicator = await self.connected()
+        receiving = asyncio.create_task(communicator.receive_from())
+        await communicator.send_to("hello")
+        self.assertEqual(await receiving, "hello")
+        await self.assert_survived("connect", "hello")
+        communicator.stop()
+
+    async def test_a_crash(self) -> None:
+        communicator = await self.connected()
+        await communicator.send_to("crash")
+        with self.assertRaises(Boom):
+            await communicator.receive_from()
+        await self.assert_survived("connect", "crash")
+
+    async def test_a_timeout(self) -> None:
+        communicator = await self.connected()
+        with self.assertRaises(asyncio.TimeoutError):
+            await communicator.receive_from(0.05)
+        await self.assert_survived("connect")
+
+    async def test_a_thread_that_outlives_its_application(self) -> None:
+        communicator = await self.connected()
+        await communicator.send_to("slow")
+        with self.assertRaises(asyncio.TimeoutError):
+            await communicator.receive_from(0.05)
+        self.assertTrue(communicator.future.cancelled())
+        go_on.set()
+        await self.assert_survived("connect", "slow")
+        self.assertFalse(is_replaced())
+
+    async def test_a_dropped_communicator(self) -> None:
+        communicator = await self.connected()
+        del communicator
+        gc.collect()
+        await self.assert_survived("connect")
+
+    async def test_one_communicator_that_ends_while_another_works(self) -> None:
+        first, second = await self.connected(), await self.connected()
+        await first.disconnect()
+        await second.send_to("hello")
+        self.assertEqual(await second.receive_from(), "hello")
+        await self.assert_survived("connect", "connect", "disconnect", "hello")
+        second.stop()
+
+    def test_an_event_loop_for_each_call(self) -> None:
+        communicator = async_to_sync(self.connected)()
+        self.assertTrue(communicator.future.done())
+        async_to_sync(self.assert_survived)("connect")
+
+    async def test_a_patch_of_djangos_function(self) -> None:
+        with mock.patch("django.db.close_old_connections"):
+            communicator = await self.connected()
+            await communicator.disconnect()
+            await self.assert_survived("connect", "disconnect")
+
+
+class SyncConsumerTests(AsyncConsumerTests):
+    consumer = SyncNotes
+
+
+class ParentTests(TransactionTestCase):
+    """What it is all for."""
+
+    def run_plain_sleep(self, **attributes: type) -> unittest.TestResult:
+        tests = type("Tests", (AsyncConsumerTests,), attributes)
+        result = unittest.TestResult()
+        unittest.TestSuite([tests("test_a_plain_sleep")]).run(result)
+        self.assertEqual(result.testsRun, 1)
+        return result
+
+    def test_the_parent_class_loses_the_transaction(self) -> None:
+        for consumer in (AsyncNotes, SyncNotes):
+            result = self.run_plain_sleep(
+                consumer=consumer, communicator_class=WebsocketCommunicator
+            )
+            [(_, error)] = result.errors
+            self.assertRegex(error.splitlines()[-1], "^django.db.utils.*closed")
+
+    def test_this_class_does_not(self) -> None:
+        for consumer in (AsyncNotes, SyncNotes):
+            self.assertTrue(self.run_plain_sleep(consumer=consumer).wasSuccessful())
+
+
+# Connections outside a transaction.
+
+
+class PooledNotes(AsyncWebsocketConsumer):
+    """Writes in any thread of the event loop's pool."""
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        await database_sync_to_async(write, thread_sensitive=False)("hello")
+        await self.send("hello")
+
+
+class UnwrappedNotes(AsyncWebsocketConsumer):
+    """Leaves its connection to be closed before the next event."""
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        await Note.objects.acreate(text="hello")
+        await self.send("hello")
+
+
+CONSUMERS: list[type[AsyncConsumer]] = [AsyncNotes, SyncNotes, PooledNotes]
+if hasattr(channels_db, "aclose_old_connections"):  # since Channels 4.2
+    CONSUMERS.append(UnwrappedNotes)
+
+
+@contextmanager
+def opened_connections() -> Iterator[list[BaseDatabaseWrapper]]:
+    """All that any thread opens."""
+    opened = []
+
+    def open_one(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
+        opened.append(connection)
+
+    connection_created.connect(open_one)
+    try:
+        yield opened
+    finally:
+        connection_created.disconnect(open_one)
+
+
+async def converse(consumer: type[AsyncConsumer]) -> None:
+    communicator = RecordingWebsocketCommunicator(consumer.as_asgi(), "/")
+    assert await communicator.connect() == (True, None)
+    await sleep_until_handled()
+    await communicator.send_to("hello")
+    assert await communicator.receive_from() == "hello"
+    await sleep_until_handled()
+    await communicator.disconnect()
+
+
+class NoTransactionTests(TransactionTestCase):
+    def setUp(self) -> None:
+        connections.close_all()
+
+    async def test_every_connection_is_closed(self) -> None:
+        for consumer in CONSUMERS:
+            with self.subTest(consumer), opened_connections() as opened:
+                await converse(consumer)
+                self.assertNotEqual(opened, [])
+                self.assertEqual([it for it in opened if it.connection], [])
+
+
+class WorkerThreadTests(TestCase):
+    async def test_a_connection_is_closed_that_is_not_in_the_transaction(self) -> None:
+        class Reader(AsyncWebsocketConsumer):
+            async def connect(self) -> None:
+                await database_sync_to_async(read, thread_sensitive=False)()
+                await self.accept()
+
+        communicator = RecordingWebsocketCommunicator(Reader.as_asgi(), "/")
+        with opened_connections() as opened:
+            self.assertEqual(await communicator.connect(), (True, None))
+        [connection] = opened
+        self.assertIsNone(connection.connection)
+        await Note.objects.acreate(text="by the test")
+        communicator.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("consumer", CONSUMERS)
+async def test_every_connection_is_closed_under_pytest(
+    consumer: type[AsyncConsumer],
+) -> None:
+    with opened_connections() as opened:
+        await converse(consumer)
+    assert opened
+    assert [it for it in opened if it.connection] == []
+
+
+# What is left behind.
+
+
+async def wait(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.wait()
+
+
+async def wait_for_the_crash(communicator: RecordingWebsocketCommunicator) -> None:
+    with pytest.raises(Boom):
+        await communicator.wait()
+
+
+async def disconnect(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.disconnect()
+
+
+async def stop(communicator: RecordingWebsocketCommunicator) -> None:
+    communicator.stop()
+    await asyncio.wait([communicator.future])
+
+
+async def cancel(communicator: RecordingWebsocketCommunicator) -> None:
+    communicator.future.cancel()
+    await asyncio.wait([communicator.future])
+
+
+async def receive_too_long(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.receive_output()
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(0.01)
+
+
+async def wait_too_long(communicator: RecordingWebsocketCommunicator) -> None:
+    await communicator.wait(0.01)
+
+
+async def leave_the_block(communicator: RecordingWebsocketCommunicator) -> None:
+    async with communicator:
+        pass
+
+
+def start(
+    kind: Kind, script: Script = Script((ACCEPT,))
+) -> RecordingWebsocketCommunicator:
+    communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
+    communicator.input_queue.put_nowait(CONNECT)
+    assert communicator.future
+    return communicator
+
+
+@pytest.fixture(params=["asgi", "async", "sync"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        (Script((ACCEPT,), "return"), wait),
+        (Script((ACCEPT,), "raise"), wait_for_the_crash),
+        (Script((ACCEPT,)), disconnect),
+        (Script((ACCEPT,)), stop),
+        (Script((ACCEPT,)), cancel),
+        (Script((ACCEPT,)), receive_too_long),
+        (Script((ACCEPT,)), wait_too_long),
+        (Script((ACCEPT,)), leave_the_block),
+    ],
+)
+async def test_the_original_is_back_when_an_application_has_ended(
+    kind: Kind,
+    script: Script,
+    end: Callable[[RecordingWebsocketCommunicator], Awaitable[None]],
+) -> None:
+    communicator = start(kind, script)
+    assert is_replaced()
+    await end(communicator)
+    assert not is_replaced()
+
+
+async def test_the_original_is_back_when_a_communicator_was_dropped(kind: Kind) -> None:
+    communicator = start(kind)
+    await communicator.connect()
+    assert is_replaced()
+    del communicator
+    gc.collect()
+    await sleep_until(lambda: not is_replaced())
+
+
+def test_the_original_is_back_when_an_event_loop_has_not_finished_it() -> None:
+    async def connected() -> RecordingWebsocketCommunicator:
+        communicator = start("asgi")
+        await communicator.connect()
+        return communicator
+
+    loop = asyncio.new_event_loop()
+    # It reports that a pending task is destroyed, and that is what happens here.
+    loop.set_exception_handler(lambda loop, context: None)
+    communicator = loop.run_until_complete(connected())
+    loop.close()
+    assert is_replaced()
+    del communicator
+    gc.collect()
+    assert not is_replaced()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_the_original_is_back_when_the_last_application_has_ended(
+    kind: Kind, order: tuple[int, int]
+) -> None:
+    communicators = [start(kind), start(kind)]
+    first, last = (communicators[index] for index in order)
+    await first.connect()
+    await last.connect()
+    await first.disconnect()
+    assert is_replaced()
+    await last.disconnect()
+    assert not is_replaced()
+
+
+async def test_the_original_is_back_after_many_applications_at_once(
+    kind: Kind,
+) -> None:
+    communicators = [start(kind) for _ in range(50)]
+    *others, last = communicators
+    await asyncio.gather(*(communicator.disconnect() for communicator in others))
+    assert is_replaced()
+    await last.disconnect()
+    assert not is_replaced()
+
+
+def test_the_original_is_back_after_applications_in_many_threads() -> None:
+    async def run_applications() -> None:
+        for _ in range(100):
+            communicator = start("asgi", Script((), "return"))
+            assert is_replaced()
+            await communicator.wait()
+
+    def run(_: int) -> None:
+        asyncio.run(run_applications())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(run, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert not is_replaced()
+
+
+async def test_a_replacement_of_the_suite_is_used_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = mock.Mock()
+    monkeypatch.setattr(channels_db, "close_old_connections", own)
+    await start("sync").disconnect()
+    own.assert_called()
+    assert channels_db.close_old_connections is own
+
+
+async def test_a_replacement_that_the_suite_makes_later_is_used_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
+    first = start("sync")
+    await first.connect()
+    own = channels_db.close_old_connections = mock.Mock()
+    second = start("sync")
+    await first.disconnect()
+    await second.disconnect()
+    own.assert_called()
+    assert channels_db.close_old_connections is own
+
+
+async def test_a_replacement_that_the_suite_undoes_too_late_is_put_right_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
+    communicator = start("sync")
+    with mock.patch("channels.db.close_old_connections"):
+        await communicator.disconnect()
+    assert is_replaced()
+    await start("sync").disconnect()
+    assert not is_replaced()
+
+
+async def wait_two_at_once(communicator_class: type[WebsocketCommunicator]) -> None:
+    application = scripted(Script((ACCEPT,)), "asgi")
+    communicators = [communicator_class(application, "/") for _ in range(2)]
+    waiting = [asyncio.create_task(it.receive_output()) for it in communicators]
+    await asyncio.sleep(0)
+    for communicator, task in zip(communicators, waiting):
+        communicator.input_queue.put_nowait(CONNECT)
+        await task
+    for communicator in communicators:
+        await communicator.disconnect()
+
+
+async def test_the_original_is_back_when_two_have_waited_at_once() -> None:
+    await wait_two_at_once(RecordingWebsocketCommunicator)
+    assert not is_replaced()
+
+
+@pytest.mark.skipif(
+    WebsocketCommunicator.receive_output
+    is asgiref.testing.ApplicationCommunicator.receive_output,
+    reason="The parent class replaces nothing before Channels 4.2",
+)
+async def test_the_parent_class_leaves_a_replacement_when_two_wait_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
+    await wait_two_at_once(WebsocketCommunicator)
+    assert is_replaced()

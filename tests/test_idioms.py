@@ -1,0 +1,793 @@
+"""How public test suites use the parent: all of it works with either class."""
+
+import asyncio
+import gc
+import unittest
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from unittest.mock import AsyncMock, create_autospec, patch
+
+import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from asgiref.typing import ASGI3Application
+from channels.testing import WebsocketCommunicator
+
+from channels_closetest import RecordingWebsocketCommunicator
+from tests.scripts import Boom, Script, scripted
+from tests.test_drop_in import HOSTILE
+
+CommunicatorClass = type[WebsocketCommunicator]
+Event = dict[str, Any]
+
+both_classes = pytest.mark.parametrize(
+    "communicator_class",
+    [WebsocketCommunicator, RecordingWebsocketCommunicator],
+    ids=["parent", "ours"],
+)
+pytestmark = both_classes
+
+#: Seconds to wait for what comes, and for what does not come.
+LONG, SHORT = 30, 0.05
+
+CONNECT: Event = {"type": "websocket.connect"}
+ACCEPT: Event = {"type": "websocket.accept"}
+CLOSE: Event = {"type": "websocket.close", "code": 4401}
+TEXT: Event = {"type": "websocket.send", "text": '{"a": 1}'}
+
+
+def sends(*events: object, ending: Any = "wait") -> ASGI3Application:
+    return scripted(Script(events, ending), "asgi")
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts, and then sends what it receives."""
+    await receive()
+    await send(ACCEPT)
+    while (event := await receive()) != {"type": "websocket.disconnect", "code": 1000}:
+        is_frame = isinstance(event, dict) and event.get("type") == "websocket.receive"
+        await send({**event, "type": "websocket.send"} if is_frame else event)
+
+
+async def connected(
+    communicator_class: Callable[..., WebsocketCommunicator],
+    application: ASGI3Application = echo,
+) -> WebsocketCommunicator:
+    communicator = communicator_class(application, "/")
+    assert await communicator.connect(LONG) == (True, None)
+    return communicator
+
+
+def outcome(call: Callable[[], object]) -> object:
+    """What it gives or raises, to compare what differs between parents' versions."""
+    try:
+        return call()
+    except (Exception, asyncio.CancelledError) as exception:
+        return type(exception)
+
+
+# Calls.
+
+
+async def test_the_timeout_of_connect_is_given_by_position_and_by_keyword(
+    communicator_class: CommunicatorClass,
+) -> None:
+    first, second = communicator_class(echo, "/"), communicator_class(echo, "/")
+    assert await first.connect(LONG) == (True, None)
+    assert await second.connect(timeout=LONG) == (True, None)
+    for communicator in (first, second):
+        await communicator.disconnect()
+
+
+@pytest.mark.parametrize("code", [1000, 401, 4003, 4401])
+async def test_a_rejection_gives_its_code(
+    communicator_class: CommunicatorClass, code: int
+) -> None:
+    application = sends({"type": "websocket.close", "code": code})
+    communicator = communicator_class(application, "/")
+    assert await communicator.connect() == (False, code)
+    await communicator.disconnect()
+
+
+async def test_the_constructor_takes_five_arguments_by_position_and_by_keyword(
+    communicator_class: CommunicatorClass,
+) -> None:
+    headers = [(b"origin", b"http://example.com")]
+    for communicator in (
+        communicator_class(echo, "/ws/?a=1", headers, ["chat"], 2),
+        communicator_class(
+            application=echo,
+            path="/ws/?a=1",
+            headers=headers,
+            subprotocols=["chat"],
+            spec_version=2,
+        ),
+    ):
+        assert communicator.scope == {
+            "type": "websocket",
+            "path": "/ws/",
+            "query_string": b"a=1",
+            "headers": headers,
+            "subprotocols": ["chat"],
+            "spec_version": 2,
+        }
+        assert await communicator.connect() == (True, None)
+        await communicator.disconnect()
+
+
+async def test_frames_go_both_ways(communicator_class: CommunicatorClass) -> None:
+    communicator = await connected(communicator_class)
+    await communicator.send_to(text_data="text")
+    assert await communicator.receive_from() == "text"
+    await communicator.send_to(bytes_data=b"bytes")
+    assert await communicator.receive_from(LONG) == b"bytes"
+    await communicator.send_json_to({"a": 1})
+    assert await communicator.receive_json_from(timeout=LONG) == {"a": 1}
+    await communicator.send_to("text")
+    assert not await communicator.receive_nothing(LONG)
+    assert (await communicator.receive_output())["text"] == "text"
+    assert await communicator.receive_nothing(timeout=0.01, interval=0.001)
+    await communicator.disconnect()
+
+
+async def test_events_of_foreign_types_are_sent_to_the_application(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class)
+    event = {"type": "chat.message", "text": "hello"}
+    await communicator.send_input(event)
+    assert await communicator.receive_output() is event
+    await communicator.disconnect()
+
+
+async def test_a_test_reads_on_until_a_timeout_or_a_cancellation(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class, sends(ACCEPT, TEXT, CLOSE))
+    received = []
+    for expected in (asyncio.TimeoutError, asyncio.CancelledError):
+        with pytest.raises(expected):
+            while True:
+                received.append(await communicator.receive_output(SHORT))
+    assert received == [TEXT, CLOSE]
+    assert communicator.future.cancelled()
+
+
+async def test_a_test_waits_after_the_close_and_cleans_up_once_more(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class, sends(ACCEPT, CLOSE))
+    assert await communicator.receive_output() == CLOSE
+    await communicator.send_input({"type": "websocket.disconnect", "code": 4401})
+    await communicator.wait()
+    await communicator.wait(timeout=SHORT)
+    await communicator.disconnect()
+    await communicator.disconnect(code=1001, timeout=SHORT)
+    communicator.stop(exceptions=False)
+    assert communicator.future.done() and not communicator.future.cancelled()
+
+
+@pytest.mark.parametrize("ending", ["raise", "return"])
+async def test_a_test_cleans_up_after_an_application_that_has_ended(
+    communicator_class: CommunicatorClass, ending: str
+) -> None:
+    communicator = await connected(communicator_class, sends(ACCEPT, ending=ending))
+    await asyncio.wait([communicator.future])
+    communicator.stop(exceptions=False)
+    for _ in range(2):
+        with suppress(Boom):
+            await communicator.disconnect()
+
+
+#: asgiref before 3.9 starts the application in the constructor, and fails.
+made_outside_a_loop = pytest.mark.filterwarnings(
+    "ignore:There is no current event loop:DeprecationWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+@made_outside_a_loop
+def test_each_call_may_have_an_event_loop_of_its_own(
+    communicator_class: CommunicatorClass,
+) -> None:
+    def use(cls: CommunicatorClass) -> list[object]:
+        communicator = cls(sends(ACCEPT, TEXT), "/")
+        return [
+            outcome(async_to_sync(communicator.connect)),
+            outcome(async_to_sync(communicator.receive_output)),
+            outcome(async_to_sync(communicator.disconnect)),
+        ]
+
+    assert outcome(lambda: use(communicator_class)) == outcome(
+        lambda: use(WebsocketCommunicator)
+    )
+
+
+@made_outside_a_loop
+def test_a_communicator_may_be_older_than_the_event_loop(
+    communicator_class: CommunicatorClass,
+) -> None:
+    def use(cls: CommunicatorClass) -> list[object]:
+        communicator = cls(sends(ACCEPT, TEXT), "/")
+        loop = asyncio.new_event_loop()
+        try:
+            return [
+                outcome(lambda: loop.run_until_complete(call))
+                for call in (
+                    communicator.connect(SHORT),
+                    communicator.receive_output(SHORT),
+                    communicator.disconnect(),
+                )
+            ]
+        finally:
+            loop.close()
+
+    assert outcome(lambda: use(communicator_class)) == outcome(
+        lambda: use(WebsocketCommunicator)
+    )
+
+
+def test_an_event_loop_may_be_run_for_each_call(
+    communicator_class: CommunicatorClass,
+) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        communicator = loop.run_until_complete(connected(communicator_class))
+        loop.run_until_complete(communicator.send_to("text"))
+        assert loop.run_until_complete(communicator.receive_from()) == "text"
+        loop.run_until_complete(communicator.disconnect())
+    finally:
+        loop.close()
+
+
+def test_a_communicator_may_be_made_in_set_up(
+    communicator_class: CommunicatorClass,
+) -> None:
+    def use(cls: CommunicatorClass) -> list[str]:
+        class Tests(unittest.IsolatedAsyncioTestCase):
+            def setUp(self) -> None:
+                self.communicator = cls(echo, "/")
+
+            async def test(self) -> None:
+                self.assertEqual(await self.communicator.connect(), (True, None))
+                await self.communicator.disconnect()
+
+        result = unittest.TestResult()
+        Tests("test").run(result)
+        return [text.splitlines()[-1] for _, text in result.errors + result.failures]
+
+    assert use(communicator_class) == use(WebsocketCommunicator)
+
+
+# Attributes read directly.
+
+
+async def test_a_suite_drains_the_output_queue_itself(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(
+        communicator_class, sends(ACCEPT, TEXT, TEXT, TEXT, CLOSE)
+    )
+    queue = communicator.output_queue
+    assert (queue.qsize(), queue.empty()) == (4, False)
+    assert await queue.get() is TEXT
+    assert await asyncio.wait_for(queue.get(), LONG) is TEXT
+    assert await communicator.receive_from() == TEXT["text"]
+    assert queue.get_nowait() is CLOSE
+    assert (queue.qsize(), queue.empty()) == (0, True)
+    with pytest.raises(asyncio.QueueEmpty):
+        queue.get_nowait()
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(queue.get(), SHORT)
+    assert not communicator.future.done()
+    await communicator.disconnect()
+
+
+async def test_a_suite_fills_the_input_queue_itself(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = communicator_class(echo, "/")
+    communicator.input_queue.put_nowait(CONNECT)
+    communicator.input_queue.put_nowait({"type": "websocket.receive", "text": "1"})
+    assert await communicator.receive_output() == ACCEPT
+    assert await communicator.receive_from() == "1"
+    await communicator.disconnect()
+
+
+async def test_the_future_is_the_task_of_the_application(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class)
+    future = communicator.future
+    assert isinstance(future, asyncio.Task)
+    assert (future.done(), future.cancelled()) == (False, False)
+    await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
+    assert await communicator.future is None
+    assert communicator.future is future
+    assert (future.done(), future.cancelled()) == (True, False)
+
+
+async def test_the_future_may_be_cancelled(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class)
+    assert communicator.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await communicator.future
+    assert communicator.future.cancelled()
+
+
+async def test_the_future_has_the_exception_of_the_application(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class, sends(ACCEPT, ending="raise"))
+    with pytest.raises(Boom):
+        await communicator.future
+    assert isinstance(communicator.future.exception(), Boom)
+
+
+async def test_the_future_is_also_there_under_its_private_name(
+    communicator_class: CommunicatorClass,
+) -> None:
+    """asgiref has it since 3.9, as None until the application is started."""
+    parent, communicator = [
+        cls(echo, "/") for cls in (WebsocketCommunicator, communicator_class)
+    ]
+    if hasattr(parent, "_future"):
+        assert communicator._future is parent._future is None
+    assert await communicator.connect() == (True, None)
+    if hasattr(parent, "_future"):
+        assert communicator._future is communicator.future
+    parent.stop()
+    await communicator.disconnect()
+
+
+async def scope_reader(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts with what it has of the scope as subprotocol, and adds to the scope."""
+    await receive()
+    scope["added"] = "by the application"
+    await send({**ACCEPT, "subprotocol": scope.get("user")})
+    await receive()
+
+
+async def test_the_scope_is_edited_in_place_and_read_afterwards(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = communicator_class(scope_reader, "/")
+    scope: Any = communicator.scope
+    scope["user"] = "Ada"
+    scope.update({"url_route": {"kwargs": {"id": 1}}})
+    assert await communicator.connect() == (True, "Ada")
+    assert scope["added"] == "by the application"
+    assert communicator.scope is scope
+    await communicator.disconnect()
+
+
+async def test_scope_and_application_may_be_replaced(
+    communicator_class: CommunicatorClass,
+) -> None:
+    """The parent regards it since asgiref 3.9."""
+
+    async def use(cls: CommunicatorClass) -> list[object]:
+        other_scope: Any = cls(scope_reader, "/")
+        other_scope.scope = {"type": "websocket", "user": "Ada"}
+        other_application: Any = cls(scope_reader, "/")
+        other_application.application = sends({**ACCEPT, "subprotocol": "other"})
+        answers: list[object] = []
+        for communicator in (other_scope, other_application):
+            answers.append(await communicator.connect())
+            answers.append(communicator.scope.get("added"))
+            await communicator.disconnect()
+        return answers
+
+    assert await use(communicator_class) == await use(WebsocketCommunicator)
+
+
+async def test_the_headers_of_the_answer_are_there(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = communicator_class(sends({**ACCEPT, "headers": [(b"a", b"b")]}), "/")
+    assert communicator.response_headers is None
+    await communicator.connect()
+    assert communicator.response_headers == [(b"a", b"b")]
+    await communicator.disconnect()
+
+
+async def test_the_application_is_one_task_and_there_is_no_other(
+    communicator_class: CommunicatorClass,
+) -> None:
+    before = asyncio.all_tasks()
+    communicator = communicator_class(echo, "/")
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: communicator.connect(),
+        lambda: communicator.send_to("1"),
+        lambda: communicator.receive_from(),
+        lambda: communicator.receive_nothing(),
+        lambda: asyncio.wait_for(communicator.receive_output(LONG), SHORT),
+    ]
+    for call in calls:
+        with suppress(asyncio.TimeoutError):
+            await call()
+        assert asyncio.all_tasks() - before == {communicator.future}
+    await communicator.disconnect()
+    assert asyncio.all_tasks() == before
+
+
+# Subclasses. They have the class as their module has imported it.
+
+
+async def test_a_subclass_that_reads_queue_and_future_itself(
+    communicator_class: CommunicatorClass,
+) -> None:
+    """It is patient: a timeout cancels nothing."""
+
+    class Patient(communicator_class):  # type: ignore[misc, valid-type]
+        async def receive_output(self, timeout: float = 1) -> Any:
+            if self.future.done():
+                self.future.result()
+            try:
+                return await asyncio.wait_for(self.output_queue.get(), timeout)
+            except asyncio.TimeoutError:
+                if self.future.done():
+                    self.future.result()
+                raise
+
+    communicator = await connected(Patient)
+    for _ in range(3):
+        with pytest.raises(asyncio.TimeoutError):
+            await communicator.receive_from(SHORT)
+    await communicator.send_to("text")
+    assert await communicator.receive_from() == "text"
+    await communicator.send_json_to([])
+    assert await communicator.receive_json_from() == []
+    assert not communicator.future.done()
+    await communicator.disconnect()
+
+    rejected = Patient(sends(CLOSE, ending="return"), "/")
+    assert await rejected.connect() == (False, 4401)
+    crashed = Patient(sends(ending="raise"), "/")
+    with pytest.raises(Boom):
+        await crashed.connect(SHORT)
+
+
+@pytest.mark.parametrize("by_keyword", [False, True])
+async def test_a_subclass_that_extends_the_methods(
+    communicator_class: CommunicatorClass, by_keyword: bool
+) -> None:
+    def arguments(**values: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return ((), values) if by_keyword else (tuple(values.values()), {})
+
+    class Extended(communicator_class):  # type: ignore[misc, valid-type]
+        async def connect(self, timeout: float = LONG) -> Any:
+            args, kwargs = arguments(timeout=timeout)
+            self.is_connected, subprotocol = await super().connect(*args, **kwargs)
+            return self.is_connected, subprotocol
+
+        async def send_to(self, text_data: Any = None, bytes_data: Any = None) -> None:
+            args, kwargs = arguments(text_data=text_data, bytes_data=bytes_data)
+            await super().send_to(*args, **kwargs)
+
+        async def receive_from(self, timeout: float = LONG) -> Any:
+            args, kwargs = arguments(timeout=timeout)
+            return await super().receive_from(*args, **kwargs)
+
+        async def receive_json_from(self, timeout: float = LONG) -> Any:
+            args, kwargs = arguments(timeout=timeout)
+            return {"json": await super().receive_json_from(*args, **kwargs)}
+
+        async def disconnect(self, code: int = 1000, timeout: float = LONG) -> None:
+            args, kwargs = arguments(code=code, timeout=timeout)
+            await super().disconnect(*args, **kwargs)
+            self.is_connected = False
+
+    communicator: Any = await connected(Extended)
+    assert communicator.is_connected
+    await communicator.send_json_to({"a": 1})
+    assert await communicator.receive_json_from() == {"json": {"a": 1}}
+    await communicator.disconnect()
+    assert not communicator.is_connected
+    assert communicator.future.done()
+
+
+@pytest.mark.parametrize("how", ["super", "by name"])
+async def test_a_subclass_that_skips_the_constructor(
+    communicator_class: CommunicatorClass, how: str
+) -> None:
+    class Skipping(communicator_class):  # type: ignore[misc, valid-type]
+        def __init__(self, application: ASGI3Application, **scope: object) -> None:
+            self.scope = {"type": "websocket", "path": "/", **scope}
+            if how == "super":
+                # The parent of what the module calls WebsocketCommunicator.
+                base: Any = communicator_class
+                super(base, self).__init__(application, self.scope)
+            else:
+                init: Any = ApplicationCommunicator.__init__
+                init(self, application, self.scope)
+
+    communicator = Skipping(scope_reader, user="Ada")
+    assert await communicator.connect() == (True, "Ada")
+    assert communicator.response_headers == []
+    await communicator.disconnect()
+    rejected = Skipping(sends(CLOSE))
+    assert await rejected.connect() == (False, 4401)
+    await rejected.disconnect()
+
+
+#: What suites call attributes of their own; and the names that this package adds, but
+#: "strict", which is there to be assigned.
+OWN_NAMES = sorted(
+    {
+        *("connected", "_connected", "timeout", "closed", "messages", "events", "log"),
+        *("transcript", "close_code", "state"),
+        *(
+            name
+            for name in vars(RecordingWebsocketCommunicator)
+            if not name.startswith("_") and not hasattr(WebsocketCommunicator, name)
+        ),
+    }
+    # These the parent has, if only on its instances.
+    - {"future", "input_queue", "output_queue", "strict"}
+)
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+@pytest.mark.parametrize("when", ["before __init__()", "after it", "when connected"])
+async def test_a_suite_assigns_names_of_its_own(
+    communicator_class: CommunicatorClass, name: str, when: str
+) -> None:
+    class Own(communicator_class):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            if when == "before __init__()":
+                setattr(self, name, own)
+            super().__init__(*args, **kwargs)
+            if when == "after it":
+                setattr(self, name, own)
+
+    own = object()
+    communicator = await connected(Own, sends(ACCEPT, CLOSE, TEXT))
+    if when == "when connected":
+        setattr(communicator, name, own)
+    assert await communicator.receive_output() == CLOSE
+    assert await communicator.receive_json_from() == {"a": 1}
+    assert getattr(communicator, name) is own
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(SHORT)
+    if isinstance(communicator, RecordingWebsocketCommunicator):
+        others = {"close_code": 4401, "pre_close_messages": [], "close_reason": ""}
+        others.pop(name, None)
+        assert {other: getattr(communicator, other) for other in others} == others
+
+
+async def test_a_mixin_in_front(communicator_class: CommunicatorClass) -> None:
+    class Mixin:
+        def __init__(self, *args: Any, consumer: Any = None, **kwargs: Any) -> None:
+            self.consumer = consumer
+            super().__init__(*args, **kwargs)
+
+        async def greet(self) -> object:
+            communicator: Any = self
+            await communicator.send_to("hello")
+            return await communicator.receive_from()
+
+    class Mixed(Mixin, communicator_class):  # type: ignore[misc, valid-type]
+        pass
+
+    communicator = Mixed(echo, "/", consumer=echo, subprotocols=["chat"])
+    assert communicator.consumer is echo
+    assert await communicator.connect() == (True, None)
+    assert await communicator.greet() == "hello"
+    await communicator.disconnect()
+
+
+async def test_a_subclass_that_is_a_context_manager(
+    communicator_class: CommunicatorClass,
+) -> None:
+    class Connected(communicator_class):  # type: ignore[misc, valid-type]
+        async def __aenter__(self) -> Any:
+            self.answer = await self.connect()
+            return self
+
+        async def __aexit__(self, *exception: object) -> None:
+            await self.disconnect(code=1000)
+            self.answer = None
+
+    async with Connected(echo, "/") as communicator:
+        assert communicator.answer == (True, None)
+        await communicator.send_to("text")
+        assert await communicator.receive_from() == "text"
+    assert communicator.answer is None
+    assert communicator.future.done()
+
+
+# Tests that look closely.
+
+
+async def test_both_sides_have_the_very_object_and_may_change_it(
+    communicator_class: CommunicatorClass,
+) -> None:
+    event: Event = {"type": "websocket.send", "text": "1", "list": []}
+    communicator = await connected(communicator_class, sends(ACCEPT, event))
+    event["text"] = "changed by the application"
+    received = await communicator.receive_output()
+    assert received is event
+    received["list"].append("by the test")
+    del received["type"]
+    assert event == {"text": "changed by the application", "list": ["by the test"]}
+    sent: Event = {"type": "websocket.receive", "text": "1"}
+    await communicator.send_input(sent)
+    assert communicator.input_queue.get_nowait() is sent
+    await communicator.disconnect()
+
+
+async def test_events_and_scopes_hold_what_can_only_be_held(
+    communicator_class: CommunicatorClass,
+) -> None:
+    """It can't be copied, compared or shown."""
+    event = {"type": "websocket.send", "text": HOSTILE, "list": [HOSTILE]}
+    communicator = communicator_class(sends(ACCEPT, event, event), "/")
+    scope: Any = communicator.scope
+    scope["user"] = scope["session"] = HOSTILE
+    assert await communicator.connect() == (True, None)
+    await communicator.send_input({"type": "websocket.receive", "text": HOSTILE})
+    received = await communicator.receive_output()
+    assert received is event and received["text"] is HOSTILE
+    with pytest.raises(AssertionError):
+        await communicator.receive_from()
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(SHORT)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [None, {}, "text", "", 5, {"type": "chat.message"}, {"type": None}],
+    ids=repr,
+)
+async def test_events_are_anything_at_all(
+    communicator_class: CommunicatorClass, event: Any
+) -> None:
+    communicator = await connected(communicator_class)
+    await communicator.send_input(event)
+    assert await communicator.receive_output() is event
+    await communicator.disconnect()
+
+
+async def test_the_application_has_the_scope_of_the_communicator(
+    communicator_class: CommunicatorClass,
+) -> None:
+    scopes = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await send(ACCEPT)
+
+    communicator = await connected(communicator_class, application)
+    assert scopes[0] is communicator.scope
+    assert list(communicator.scope) == [
+        "type",
+        "path",
+        "query_string",
+        "headers",
+        "subprotocols",
+    ]
+
+
+async def interrupted(it: WebsocketCommunicator) -> None:
+    await it.connect()
+    task = asyncio.create_task(it.receive_output(LONG))
+    await asyncio.sleep(SHORT)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda it: it.send_input(CONNECT),
+        lambda it: it.connect(),
+        lambda it: it.receive_output(LONG),
+        lambda it: it.receive_nothing(SHORT),
+        lambda it: it.receive_from(LONG),
+        interrupted,
+    ],
+    ids=["sent", "connected", "received", "nothing", "failed", "interrupted"],
+)
+async def test_an_application_is_stopped_when_its_communicator_is_dropped(
+    communicator_class: CommunicatorClass,
+    use: Callable[[WebsocketCommunicator], Awaitable[object]],
+) -> None:
+    held: list[object] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        held.extend([scope, receive, send])
+        await send(CLOSE)
+        await receive()
+        await asyncio.sleep(LONG)
+
+    gc.disable()
+    try:
+        communicator = communicator_class(application, "/")
+        with suppress(AssertionError):
+            await use(communicator)
+        await asyncio.sleep(0)
+        future, reference = communicator.future, weakref.ref(communicator)
+        assert len(held) == 3 and not future.done()
+        del communicator
+        assert reference() is None
+    finally:
+        gc.enable()
+    with pytest.raises(asyncio.CancelledError):
+        await future
+
+
+async def test_a_call_may_be_interrupted_and_the_test_goes_on(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class)
+    for _ in range(3):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(communicator.receive_output(timeout=10), SHORT)
+    assert not communicator.future.done()
+    await communicator.send_to("text")
+    assert await communicator.receive_from() == "text"
+    await communicator.disconnect()
+
+
+async def test_one_task_sends_and_another_receives(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class)
+
+    async def send() -> None:
+        for number in range(20):
+            await communicator.send_json_to(number)
+            await asyncio.sleep(0)
+
+    async def receive() -> list[object]:
+        return [await communicator.receive_json_from(LONG) for _ in range(20)]
+
+    received, _ = await asyncio.gather(receive(), send())
+    assert received == list(range(20))
+    await communicator.disconnect()
+
+
+async def test_mocks_stand_in_for_the_class(
+    communicator_class: CommunicatorClass,
+) -> None:
+    mock = create_autospec(communicator_class)
+    communicator = mock(echo, "/")
+    communicator.connect.return_value = (True, "chat")
+    assert await communicator.connect(5) == (True, "chat")
+    communicator.connect.assert_awaited_once_with(timeout=5)
+    with pytest.raises(TypeError):
+        communicator.receive_from(patience=5)
+    with pytest.raises(AttributeError):
+        communicator.no_such_method
+
+
+async def test_methods_of_the_class_are_patched(
+    communicator_class: CommunicatorClass,
+) -> None:
+    with patch.object(communicator_class, "connect") as connect:
+        connect.return_value = (False, 4403)
+        assert await communicator_class(echo, "/").connect() == (False, 4403)
+    assert isinstance(connect, AsyncMock)
+    communicator = await connected(communicator_class)
+    await communicator.disconnect()
+
+
+async def test_each_call_reaches_a_spy_on_send_input_once(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = communicator_class(echo, "/")
+    spy = AsyncMock(wraps=communicator.send_input)
+    with patch.object(communicator, "send_input", spy):
+        await communicator.connect()
+        spy.assert_awaited_once_with(CONNECT)
+        spy.reset_mock()
+        await communicator.send_to("text")
+        spy.assert_awaited_once_with({"type": "websocket.receive", "text": "text"})
+        spy.reset_mock()
+        await communicator.disconnect()
+        spy.assert_awaited_once_with({"type": "websocket.disconnect", "code": 1000})

@@ -1,0 +1,647 @@
+"""The transcript: what passed, as it was when it passed, fit to be read."""
+
+import asyncio
+import re
+import sys
+import textwrap
+import time
+import tracemalloc
+from collections import UserDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import pytest
+
+from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
+from channels_closetest.client_view import SERVERS
+from tests.scripts import Kind, Script, scripted
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::channels_closetest.UndeliverableWarning"
+)
+
+Event = dict[str, Any]
+
+CONNECT: Event = {"type": "websocket.connect"}
+ACCEPT: Event = {"type": "websocket.accept"}
+CLOSE: Event = {"type": "websocket.close", "code": 4401}
+#: What fits a terminal, but for what becomes of the event.
+COLUMNS = 120
+
+each_kind = pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
+
+
+def text(payload: object) -> Event:
+    return {"type": "websocket.send", "text": payload}
+
+
+def binary(payload: object) -> Event:
+    return {"type": "websocket.send", "bytes": payload}
+
+
+def denial(**keys: object) -> Event:
+    return {"type": "websocket.http.response.start", **keys}
+
+
+def body(**keys: object) -> Event:
+    return {"type": "websocket.http.response.body", **keys}
+
+
+async def perform(
+    *events: object,
+    ending: Any = "wait",
+    kind: Kind = "asgi",
+    path: str = "/ws/?token=old",
+    subprotocols: Sequence[str] = (),
+    servers: Sequence[str] = SERVERS,
+) -> RecordingWebsocketCommunicator:
+    """Let the application send its events; none is read."""
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script(events, ending), kind), path, subprotocols=subprotocols
+    )
+    communicator.servers = servers
+    await communicator.send_input(CONNECT)
+    while len(communicator.transcript) < 1 + len(events):
+        await asyncio.sleep(0)
+    if ending != "wait":
+        await asyncio.wait([communicator.future])
+    return communicator
+
+
+def readable(transcript: Transcript | str) -> str:
+    return re.sub(r"^ +\d+\.\d ms", "   0.0 ms", str(transcript), flags=re.MULTILINE)
+
+
+def lines_of(transcript: Transcript) -> list[str]:
+    """The lines of the events, but for the times and what becomes of the events."""
+    _, *lines, _ = readable(transcript).splitlines()
+    return [
+        line.removeprefix("   0.0 ms  ").partition("  !! ")[0].rstrip()
+        for line in lines
+    ]
+
+
+# Records.
+
+
+@each_kind
+async def test_it_holds_what_passed_in_both_directions(kind: Kind) -> None:
+    communicator = await perform(ACCEPT, text("1"), kind=kind)
+    await communicator.send_to(bytes_data=b"2")
+    await communicator.disconnect()
+    assert [record[:2] for record in communicator.transcript] == [
+        ("receive", CONNECT),
+        ("send", ACCEPT),
+        ("send", text("1")),
+        ("receive", {"type": "websocket.receive", "bytes": b"2"}),
+        ("receive", {"type": "websocket.disconnect", "code": 1000}),
+    ]
+
+
+async def test_the_times_are_seconds_since_the_first_event() -> None:
+    communicator = await perform(ACCEPT)
+    await asyncio.sleep(0.1)
+    await communicator.send_to("1")
+    first, second, third = [record.seconds for record in communicator.transcript]
+    assert first == 0
+    assert 0 <= second < third
+    assert 0.05 < third < 1
+
+
+async def test_a_record_can_be_compared_and_not_be_changed() -> None:
+    communicator = await perform(ACCEPT)
+    [_, record] = communicator.transcript
+    assert record == Record("send", ACCEPT, record.seconds)
+    assert record == communicator.transcript[1]
+    assert record != Record("send", CLOSE, record.seconds)
+    with pytest.raises(AttributeError):
+        record.seconds = 0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        record.event["type"] = "websocket.close"
+
+
+async def test_it_is_a_sequence_that_grows() -> None:
+    communicator = await perform(ACCEPT)
+    transcript = communicator.transcript
+    assert isinstance(transcript, Sequence)
+    assert len(transcript) == 2
+    await communicator.send_to("1")
+    assert len(transcript) == 3
+    assert transcript[-1].event == {"type": "websocket.receive", "text": "1"}
+    assert transcript[:2] == [transcript[0], transcript[1]]
+    assert transcript[0] in transcript
+    assert repr(transcript) == "<Transcript of /ws/?token=old: 3 events>"
+
+
+# As it was sent.
+
+
+def change_text(event: Event) -> None:
+    event["text"] = "changed"
+
+
+def clear(event: Event) -> None:
+    event.clear()
+
+
+def change_header(event: Event) -> None:
+    event["headers"][0][1][0] = b"changed"
+
+
+def change_bytearray(event: Event) -> None:
+    event["bytes"][:] = b"changed"
+
+
+def change_deep(event: Event) -> None:
+    event["a"]["b"][0]["c"].append("changed")
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (lambda: text("sent"), change_text),
+        (lambda: text("sent"), clear),
+        (lambda: {**ACCEPT, "headers": [(b"name", [b"sent"])]}, change_header),
+        (lambda: binary(bytearray(b"sent")), change_bytearray),
+        (lambda: {"type": "x", "a": {"b": ({"c": ["sent"]},)}}, change_deep),
+        (lambda: UserDict(text("sent")), change_text),
+    ],
+)
+async def test_an_event_that_is_changed_later_shows_as_it_was_sent(
+    make: Callable[[], Event], change: Callable[[Event], None]
+) -> None:
+    sent, as_sent = make(), make()
+    communicator = await perform(sent)
+    change(sent)
+    received = await communicator.receive_output()
+    assert received is sent
+    [_, record] = communicator.transcript
+    assert record.event == as_sent
+    assert received != as_sent
+    assert readable(communicator.transcript) == readable(
+        (await perform(as_sent)).transcript
+    )
+
+
+# What is read.
+
+
+SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
+    "nothing": (
+        (),
+        {},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+        a client of Daphne sees: no answer yet""",
+    ),
+    "accepted": (
+        (ACCEPT, text('{"n": 1}'), text("plain"), binary(b"\0")),
+        {},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- accept
+           0.0 ms  <- send       {"n": 1}
+           0.0 ms  <- send       plain
+           0.0 ms  <- send       b'\\x00'
+        a client of Daphne sees: HTTP 101, 3 messages""",
+    ),
+    "accepted, then closed": (
+        (ACCEPT, text("1"), CLOSE),
+        {"ending": "return"},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- accept
+           0.0 ms  <- send       1
+           0.0 ms  <- close      4401
+           0.0 ms  the application returned
+        a client of Daphne sees: HTTP 101, 1 message, then close code 4401""",
+    ),
+    "subprotocol": (
+        ({**ACCEPT, "subprotocol": "chat"},),
+        {"subprotocols": ["chat"]},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- accept     subprotocol chat
+        a client of Daphne sees: HTTP 101, subprotocol chat""",
+    ),
+    "subprotocol and headers": (
+        ({**ACCEPT, "subprotocol": "chat", "headers": [(b"a", b"b")]},),
+        {"path": "/"},
+        """\
+        /
+           0.0 ms  -> connect
+           0.0 ms  <- accept     subprotocol chat, headers [(b'a', b'b')]\
+  !! selects a subprotocol that is not offered: the client gets no answer: the\
+ connection drops from Daphne and Hypercorn, an answer that it refuses from Uvicorn
+        a client of Daphne sees: no answer, then close code 1006""",
+    ),
+    "the seed case": (
+        (text('{"type": "jwt-expired"}'), CLOSE),
+        {},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- send       {"type": "jwt-expired"}  !! sent before accept(): the\
+ client gets HTTP 500
+           0.0 ms  <- close      4401                   !! sent when all was over: the\
+ client gets nothing
+        a client of Daphne sees: HTTP 500, then close code 1006""",
+    ),
+    "denied": (
+        (denial(status=401, headers=[]), body(body=b"Not ", more_body=True), body()),
+        {"servers": ["hypercorn"]},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- denial     HTTP 401
+           0.0 ms  <- denial     body b'Not ', more to come
+           0.0 ms  <- denial     body b''
+        a client of Hypercorn sees: HTTP 401, then close code 1006""",
+    ),
+    "with a reason": (
+        (ACCEPT, {**CLOSE, "reason": "token expired"}),
+        {"servers": ["uvicorn"]},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- accept
+           0.0 ms  <- close      4401 token expired
+        a client of Uvicorn sees: HTTP 101, then close code 4401 token expired""",
+    ),
+    "what is no event": (
+        ({"type": "websocket.unknown", "id": 1}, {}, None, "text", ["list"], "a\nb"),
+        {"servers": ["daphne"]},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- {'id': 1, 'type': 'websocket.unknown'}  !! an event of unknown\
+ type: the client gets nothing
+           0.0 ms  <- {}                                !! no ASGI event: the client\
+ gets HTTP 500
+           0.0 ms  <- None                              !! sent when all was over: the\
+ client gets nothing
+           0.0 ms  <- text                              !! sent when all was over: the\
+ client gets nothing
+           0.0 ms  <- ['list']                          !! sent when all was over: the\
+ client gets nothing
+           0.0 ms  <- 'a\\nb'                            !! sent when all was over: the\
+ client gets nothing
+        a client of Daphne sees: HTTP 500, then close code 1006""",
+    ),
+    "odd frames": (
+        (
+            ACCEPT,
+            {"type": "websocket.send"},
+            {"type": "websocket.send", "text": "a", "bytes": None},
+            {"type": "websocket.send", "text": "", "bytes": b"b"},
+            text(" a "),
+            text("\x1b[31m"),
+            text("\ud800"),
+        ),
+        {"servers": ["uvicorn"]},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- accept
+           0.0 ms  <- send       with neither text nor bytes  !! a frame with neither\
+ text nor bytes: the client gets nothing
+           0.0 ms  <- send       a
+           0.0 ms  <- send       '' and b'b'
+           0.0 ms  <- send       ' a '
+           0.0 ms  <- send       '\\x1b[31m'
+           0.0 ms  <- send       '\\ud800'               !! text with a lone surrogate:\
+ the client gets close code 1006
+        a client of Uvicorn sees: HTTP 101, 4 messages, then close code 1006""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+@each_kind
+async def test_it_can_be_read(name: str, kind: Kind) -> None:
+    events, arguments, expected = SESSIONS[name]
+    communicator = await perform(*events, kind=kind, **arguments)
+    assert readable(communicator.transcript) == textwrap.dedent(expected)
+    communicator.stop(exceptions=False)
+
+
+async def test_it_shows_what_the_test_sends() -> None:
+    communicator = await perform(ACCEPT)
+    await communicator.send_to('{"n": 1}')
+    await communicator.send_to(bytes_data=b"\0")
+    await communicator.send_input({"type": "notes.changed", "id": 1})
+    await communicator.disconnect(code=4000)
+    assert readable(communicator.transcript) == textwrap.dedent("""\
+        /ws/?token=old
+           0.0 ms  -> connect
+           0.0 ms  <- accept
+           0.0 ms  -> receive    {"n": 1}
+           0.0 ms  -> receive    b'\\x00'
+           0.0 ms  -> {'id': 1, 'type': 'notes.changed'}
+           0.0 ms  -> disconnect 4000
+           0.0 ms  the application returned
+        a client of Daphne sees: HTTP 101, then close code 4000""")
+
+
+async def test_it_shows_what_comes_after_the_end_below_it() -> None:
+    communicator = await perform(ACCEPT, CLOSE, ending="return")
+    await communicator.disconnect()
+    lines = readable(communicator.transcript).splitlines()
+    assert lines[-3:] == [
+        "   0.0 ms  the application returned",
+        "   0.0 ms  -> disconnect 1000",
+        "a client of Daphne sees: HTTP 101, then close code 4401",
+    ]
+
+
+# Fit to be read.
+
+
+LONG: dict[str, object] = {
+    "text": text("x" * 10_000),
+    "text with line breaks": text("a\n" * 10_000),
+    "text that is not printable": text("\x1b" * 10_000),
+    "bytes": binary(b"\0" * 10_000),
+    "text and bytes": {**text("x" * 10_000), "bytes": b"\0" * 10_000},
+    "code": {**CLOSE, "code": 10**1_000},
+    "reason": {**CLOSE, "reason": "x" * 10_000},
+    "code and reason": {**CLOSE, "code": "x" * 10_000, "reason": "\n" * 10_000},
+    "subprotocol": {**ACCEPT, "subprotocol": "x" * 10_000},
+    "headers": {**ACCEPT, "headers": [(b"name" * 1_000, b"value" * 1_000)] * 1_000},
+    "status": denial(status="x" * 10_000),
+    "body": body(body=b"\0" * 10_000, more_body=True),
+    "unknown": {"type": "x" * 10_000, "key" * 1_000: "x" * 10_000},
+    "many keys": {str(number): number for number in range(10_000)},
+    "list": [list(range(10_000))] * 10_000,
+    "str": "x" * 10_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+async def test_a_line_fits_a_terminal(name: str) -> None:
+    communicator = await perform(LONG[name])
+    [_, line] = lines_of(communicator.transcript)
+    assert len("   0.0 ms  " + line) <= COLUMNS
+
+
+async def test_what_is_cut_off_says_how_much_it_was() -> None:
+    communicator = await perform(
+        ACCEPT, text("x" * 50), text("y" * 51), binary(b"z" * 99)
+    )
+    assert lines_of(communicator.transcript)[2:] == [
+        f"<- send       {'x' * 50}",
+        f"<- send       {'y' * 47}... (51 in all)",
+        f"<- send       b'{'z' * 45}... (99 in all)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/" + "p" * 1_000, "/?token=" + "t" * 1_000, "/" + "p" * 99 + "?" + "t" * 99],
+)
+async def test_the_line_of_the_path_fits_a_terminal(path: str) -> None:
+    communicator = await perform(path=path)
+    first, _, _ = str(communicator.transcript).splitlines()
+    assert len(first) <= COLUMNS
+    assert len(repr(communicator)) <= 2 * COLUMNS
+
+
+class Multiline:
+    def __repr__(self) -> str:
+        return "array([1,\n       2])"
+
+
+class MultilineError(Exception):
+    __repr__ = Multiline.__repr__
+
+
+@pytest.mark.parametrize(
+    "event", [text(Multiline()), {"type": "x", "y": Multiline()}, Multiline()]
+)
+async def test_an_event_is_one_line_whatever_its_repr(event: object) -> None:
+    communicator = await perform(event)
+    assert len(lines_of(communicator.transcript)) == 2
+
+
+async def test_a_crash_is_one_line_whatever_its_repr() -> None:
+    async def application(scope: object, receive: object, send: object) -> None:
+        raise MultilineError
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    with pytest.raises(MultilineError):
+        await communicator.receive_output()
+    assert len(str(communicator.transcript).splitlines()) == 3
+
+
+@pytest.mark.parametrize("scope", [None, {}, {"path": None, "query_string": "text"}])
+async def test_a_scope_that_says_nothing_shows_as_that(scope: Any) -> None:
+    communicator = await perform(ACCEPT)
+    communicator.scope = scope
+    path = "?" if not scope else "None"
+    assert str(communicator.transcript).splitlines()[0] == path
+
+
+# The excerpt that a note holds.
+
+
+async def excerpt(events: int) -> list[str]:
+    """The note's lines on a transcript of so many events."""
+    communicator = await perform(ACCEPT, *(text(str(n)) for n in range(3, events + 1)))
+    with pytest.raises(AssertionError) as raised:
+        async with communicator:
+            raise AssertionError
+    [note] = raised.value.__notes__
+    return readable(note).splitlines()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
+async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None:
+    start = ["   0.0 ms  -> connect", "   0.0 ms  <- accept"]
+    end = [
+        "   0.0 ms  -> disconnect 1000",
+        "   0.0 ms  the application returned",
+        "a client of Daphne sees: HTTP 101, 98 messages, then close code 1000",
+    ]
+    assert await excerpt(100) == [
+        "What passed between test and application: /ws/?token=old",
+        *start,
+        *(f"   0.0 ms  <- send       {number}" for number in range(3, 11)),
+        "   ... 71 more events ...",
+        *(f"   0.0 ms  <- send       {number}" for number in range(82, 101)),
+        *end,
+    ]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
+async def test_a_note_shows_the_whole_of_a_short_transcript() -> None:
+    lines = await excerpt(29)  # and the disconnect
+    assert [line for line in lines if "more event" in line] == []
+    assert len(lines) == 1 + 30 + 2
+
+
+# What cannot be shown, copied or compared.
+
+
+class Hostile:
+    def refuse(self, *args: object) -> NoReturn:
+        raise RuntimeError("hostile")
+
+    __bool__ = __eq__ = __hash__ = __len__ = __iter__ = __getitem__ = refuse
+    __repr__ = __str__ = __format__ = __bytes__ = __int__ = refuse
+    __copy__ = __deepcopy__ = __reduce__ = __reduce_ex__ = refuse
+
+
+class Lazy:
+    """As a lazy object of Django's whose set-up fails."""
+
+    __class__ = property(Hostile.refuse)
+
+
+class UnhashableText(str):
+    __hash__ = None  # type: ignore[assignment]
+
+
+class HostileMapping(UserDict[str, object]):
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("hostile")
+
+
+def within_itself() -> list[object]:
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+def deep() -> list[object]:
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+HOSTILE: dict[str, Callable[[], Any]] = {
+    "that refuses all": Hostile,
+    "that refuses its class": Lazy,
+    "within itself": within_itself,
+    "100,000 lists deep": deep,
+    "of unhashable text": lambda: UnhashableText("websocket.send"),
+    "of 100,000 brackets": lambda: "[" * 100_000 + "]" * 100_000,
+    "of a lone surrogate": lambda: "\ud800",
+    "NaN": lambda: float("nan"),
+    "of more digits than int() takes": lambda: 10**5_000,
+    "of more digits than json takes": lambda: "1" * 5_000,
+}
+PLACES: dict[str, Callable[[Any], tuple[object, ...]]] = {
+    "the event": lambda value: (value,),
+    "type": lambda value: ({"type": value},),
+    "subprotocol": lambda value: ({**ACCEPT, "subprotocol": value},),
+    "headers": lambda value: ({**ACCEPT, "headers": value},),
+    "text": lambda value: (text(value),),
+    "bytes": lambda value: (binary(value),),
+    "text after accept": lambda value: (ACCEPT, text(value)),
+    "bytes after accept": lambda value: (ACCEPT, binary(value)),
+    "code": lambda value: ({**CLOSE, "code": value},),
+    "reason": lambda value: ({**CLOSE, "reason": value},),
+    "code and reason after accept": lambda value: (
+        ACCEPT,
+        {**CLOSE, "code": value, "reason": value},
+    ),
+    "status": lambda value: (denial(status=value), body()),
+    "denial's headers": lambda value: (denial(status=401, headers=value), body()),
+    "body": lambda value: (denial(status=401), body(body=value)),
+    "more_body": lambda value: (denial(status=401), body(more_body=value)),
+    "unknown key": lambda value: ({"type": "websocket.unknown", "key": value},),
+    "mapping": lambda value: (
+        HostileMapping({"type": "websocket.send", "text": value}),
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_nothing_an_application_sends_breaks_the_recorder(
+    place: str, what: str
+) -> None:
+    value = HOSTILE[what]()
+    events = PLACES[place](value)
+    communicator = await perform(*events)
+    lines = lines_of(communicator.transcript)
+    assert len(lines) == 1 + len(events)
+    assert max(map(len, lines)) <= COLUMNS
+    str(communicator.transcript).encode()
+    for name in ("client_view", "undeliverable", "denial_response"):
+        getattr(communicator, name)
+    if place == "code":
+        assert communicator.close_code is value
+    assert len(repr(communicator)) <= 2 * COLUMNS
+    for event in events:
+        assert await communicator.receive_output() is event
+    with pytest.raises(asyncio.TimeoutError) as raised:
+        await communicator.receive_output(0)
+    if sys.version_info >= (3, 11):
+        assert len(raised.value.__notes__) == 1
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("place", ["text", "bytes"])
+async def test_nothing_that_connect_reads_past_breaks_it(place: str, what: str) -> None:
+    value = HOSTILE[what]()
+    communicator = await perform(*PLACES[place](value), CLOSE)
+    assert await communicator.connect() == (False, 4401)
+    [message] = communicator.pre_close_messages
+    assert message is value or what == "NaN"
+
+
+# Time and memory.
+
+
+TASKS: dict[str, Callable[[RecordingWebsocketCommunicator], object]] = {
+    "judging": lambda communicator: communicator.undeliverable,
+    "client_view": lambda communicator: communicator.client_view,
+    "showing": lambda communicator: str(communicator.transcript),
+    "repr": repr,
+}
+
+
+async def seconds_an_event(events: tuple[Event, ...]) -> dict[str, float]:
+    times = {}
+    start = time.perf_counter()
+    communicator = await perform(*events)
+    times["recording"] = time.perf_counter() - start
+    for name, task in TASKS.items():
+        start = time.perf_counter()
+        task(communicator)
+        times[name] = time.perf_counter() - start
+    return {name: seconds / len(events) for name, seconds in times.items()}
+
+
+async def bytes_an_event(events: tuple[Event, ...]) -> float:
+    tracemalloc.start()
+    communicator = await perform(*events)
+    for task in TASKS.values():
+        task(communicator)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / len(events)
+
+
+def floods(events: int) -> Iterator[tuple[Event, ...]]:
+    """Frames that are delivered, frames that are not, and what is no frame."""
+    yield (ACCEPT, *(text(f'{{"number": {number}}}') for number in range(events)))
+    yield tuple(text(str(number)) for number in range(events))
+    yield (denial(status=401), *[body(body=b"x", more_body=True)] * events)
+
+
+async def test_many_events_cost_no_more_each_than_few() -> None:
+    for few, many in zip(floods(2_000), floods(20_000)):
+        at_few, at_many = await seconds_an_event(few), await seconds_an_event(many)
+        assert {name for name in at_few if at_many[name] >= 10 * at_few[name]} == set()
+
+
+async def test_many_events_take_no_more_memory_each_than_few() -> None:
+    for few, many in zip(floods(200), floods(2_000)):
+        assert await bytes_an_event(many) < 10 * await bytes_an_event(few)

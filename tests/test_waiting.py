@@ -1,0 +1,551 @@
+"""Nobody waits for the dead, and for the living as long as the parent does."""
+
+import asyncio
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from asgiref.typing import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    Scope,
+)
+from channels.generic.websocket import WebsocketConsumer
+from channels.testing import WebsocketCommunicator
+
+from channels_closetest import RecordingWebsocketCommunicator
+from tests.scripts import Boom, Kind, Script, scripted
+
+#: Seconds that a call would wait, and in which it is to end: a tenth of that.
+TIMEOUT = 10
+AT_ONCE = 1
+
+Event = dict[str, object]
+
+ACCEPT: Event = {"type": "websocket.accept"}
+FRAME: Event = {"type": "websocket.send", "text": "1"}
+CLOSE: Event = {"type": "websocket.close", "code": 4401}
+CONNECT: Event = {"type": "websocket.connect"}
+
+CALLS_THAT_WAIT = [
+    "connect",
+    "receive_output",
+    "receive_from",
+    "receive_json_from",
+    "wait_closed",
+]
+
+each_call = pytest.mark.parametrize("name", CALLS_THAT_WAIT)
+each_kind = pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
+both_classes = pytest.mark.parametrize(
+    "communicator_class",
+    [WebsocketCommunicator, RecordingWebsocketCommunicator],
+    ids=["parent", "ours"],
+)
+
+
+def call(
+    communicator: WebsocketCommunicator, name: str, timeout: float | None
+) -> Awaitable[Any]:
+    made: Awaitable[Any] = getattr(communicator, name)(timeout=timeout)
+    return made
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds
+
+
+async def started(
+    script: Script, kind: Kind = "asgi", ended: bool = False
+) -> RecordingWebsocketCommunicator:
+    """Its application runs in the next turn of the event loop, or has ended."""
+    communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
+    await communicator.send_input(CONNECT)
+    if ended:
+        await asyncio.wait([communicator.future])
+    return communicator
+
+
+def repeating(first: Event, event: Event, pause: float) -> ASGI3Application:
+    """Sends the event for ever."""
+
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await send(first)  # type: ignore[arg-type]
+        while True:
+            await send(event)  # type: ignore[arg-type]
+            await asyncio.sleep(pause)
+
+    return application
+
+
+def late(event: Event, pause: float = 0.05) -> ASGI3Application:
+    """Lets the test wait, sends the event and ends."""
+
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await asyncio.sleep(pause)
+        await send(event)  # type: ignore[arg-type]
+
+    return application
+
+
+async def echo(
+    scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    while True:
+        event: Any = await receive()
+        if event["type"] == "websocket.receive":
+            answer = {"type": "websocket.send", "text": event["text"]}
+            await send(answer)  # type: ignore[arg-type]
+
+
+async def hanging(
+    scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+# An application that has ended.
+
+
+@each_call
+@each_kind
+@pytest.mark.parametrize("ended", [False, True], ids=["meanwhile", "before"])
+async def test_a_crash_ends_the_call_at_once(
+    name: str, kind: Kind, ended: bool
+) -> None:
+    communicator = await started(Script((), "raise"), kind, ended)
+    with within(AT_ONCE), pytest.raises(Boom) as raised:
+        await call(communicator, name, TIMEOUT)
+    assert raised.value is communicator.future.exception()
+    assert traceback.extract_tb(raised.value.__traceback__)[-1].name == "end"
+
+
+@each_call
+@each_kind
+@pytest.mark.parametrize("ended", [False, True], ids=["meanwhile", "before"])
+async def test_a_return_ends_the_call_at_once(
+    name: str, kind: Kind, ended: bool
+) -> None:
+    communicator = await started(Script((), "return"), kind, ended)
+    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+        await call(communicator, name, TIMEOUT)
+    assert communicator.future.done()
+    assert not communicator.future.cancelled()
+
+
+@each_kind
+@pytest.mark.parametrize("ending", ["return", "raise"])
+async def test_receive_nothing_answers_at_once_when_the_application_ends(
+    kind: Kind, ending: Any
+) -> None:
+    communicator = await started(Script((), ending), kind)
+    with within(AT_ONCE):
+        assert await communicator.receive_nothing(TIMEOUT)
+
+
+@each_kind
+async def test_receive_nothing_answers_at_once_when_the_application_has_returned(
+    kind: Kind,
+) -> None:
+    communicator = await started(Script((), "return"), kind, ended=True)
+    with within(AT_ONCE):
+        assert await communicator.receive_nothing(TIMEOUT)
+
+
+@each_kind
+@pytest.mark.parametrize("name", ["wait", "receive_output"])
+@pytest.mark.parametrize("ending", ["wait", "raise"])
+async def test_receive_nothing_says_what_the_parent_does_of_the_dead(
+    kind: Kind, name: str, ending: Any
+) -> None:
+    answers = []
+    for communicator_class in (WebsocketCommunicator, RecordingWebsocketCommunicator):
+        application = scripted(Script((), ending), kind)
+        communicator = communicator_class(application, "/")
+        await communicator.send_input(CONNECT)
+        with suppress(Boom, asyncio.TimeoutError):
+            await call(communicator, name, 0.05)
+        try:
+            answers.append(repr(await communicator.receive_nothing()))
+        except (Boom, asyncio.CancelledError) as error:
+            # It raises what the application has raised; in old asgiref it does not.
+            assert communicator.future.cancelled() or (
+                error is communicator.future.exception()
+            )
+            answers.append(type(error).__name__)
+    assert answers[0] == answers[1]
+
+
+@each_call
+async def test_a_crash_is_raised_however_often_it_is_asked_for(name: str) -> None:
+    communicator = await started(Script((), "raise"))
+    raised = []
+    for _ in range(3):
+        with pytest.raises(Boom) as caught:
+            await call(communicator, name, TIMEOUT)
+        raised.append(caught.value)
+    assert raised == [communicator.future.exception()] * 3
+
+
+@each_call
+async def test_an_application_that_cancels_itself_ends_the_call_at_once(
+    name: str,
+) -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        raise asyncio.CancelledError
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    with within(AT_ONCE), pytest.raises(asyncio.CancelledError):
+        await call(communicator, name, TIMEOUT)
+
+
+# What the parent does first stays first.
+
+
+@both_classes
+async def test_an_event_sent_before_the_crash_is_read_before_it(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(
+        scripted(Script((FRAME, FRAME), "raise"), "asgi"), "/"
+    )
+    await communicator.send_input(CONNECT)
+    assert await communicator.receive_output(0.1) is FRAME
+    with pytest.raises(Boom):
+        await communicator.receive_output(0.1)
+    assert communicator.output_queue.qsize() == 1
+
+
+@both_classes
+async def test_a_crash_before_the_call_comes_before_the_events(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(
+        scripted(Script((ACCEPT, FRAME), "raise"), "asgi"), "/"
+    )
+    await communicator.send_input(CONNECT)
+    await asyncio.wait([communicator.future])
+    with pytest.raises(Boom):
+        await communicator.receive_output(0.1)
+    assert communicator.output_queue.qsize() == 2
+
+
+@both_classes
+async def test_what_an_application_sent_before_it_returned_can_be_read(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(
+        scripted(Script((ACCEPT, FRAME, CLOSE), "return"), "asgi"), "/"
+    )
+    await communicator.send_input(CONNECT)
+    await asyncio.wait([communicator.future])
+    assert not await communicator.receive_nothing(0.1)
+    events = [await communicator.receive_output(0.1) for _ in range(3)]
+    assert events == [ACCEPT, FRAME, CLOSE]
+    assert await communicator.receive_nothing(0.1)
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(0.1)
+
+
+@both_classes
+async def test_a_timeout_of_0_reads_what_is_there(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(scripted(Script((ACCEPT, FRAME)), "asgi"), "/")
+    await communicator.send_input(CONNECT)
+    while communicator.output_queue.qsize() < 2:
+        await asyncio.sleep(0)
+    assert await communicator.receive_output(0) == ACCEPT
+    assert await communicator.receive_from(0) == "1"
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(0)
+
+
+# Deadlines.
+
+
+@pytest.mark.parametrize("name", ["connect", "wait_closed"])
+@pytest.mark.parametrize("pause", [0, 0.02])
+@pytest.mark.parametrize(
+    ("first", "event"),
+    [
+        (FRAME, FRAME),
+        (
+            {"type": "websocket.http.response.start", "status": 401},
+            {"type": "websocket.http.response.body", "more_body": True},
+        ),
+    ],
+    ids=["frames", "denial"],
+)
+async def test_the_timeout_is_one_deadline_for_the_whole_call(
+    name: str, pause: float, first: Event, event: Event
+) -> None:
+    communicator = RecordingWebsocketCommunicator(repeating(first, event, pause), "/")
+    start = time.monotonic()
+    with within(AT_ONCE), pytest.raises((asyncio.TimeoutError, AssertionError)):
+        await asyncio.wait_for(call(communicator, name, 0.1), 2 * AT_ONCE)
+    if name == "connect":
+        # wait_closed() sees at once that there will be no close after a denial.
+        assert time.monotonic() - start >= 0.05
+        assert communicator.future.cancelled()
+    communicator.stop(exceptions=False)
+
+
+@each_call
+async def test_the_call_waits_out_its_timeout_as_long_as_the_application_runs(
+    name: str,
+) -> None:
+    communicator = RecordingWebsocketCommunicator(hanging, "/")
+    start = time.monotonic()
+    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+        await call(communicator, name, 0.1)
+    assert time.monotonic() - start >= 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "event", "result"),
+    [
+        ("connect", ACCEPT, (True, None)),
+        ("receive_output", FRAME, FRAME),
+        ("receive_from", FRAME, "1"),
+        ("receive_json_from", FRAME, 1),
+        ("wait_closed", CLOSE, 4401),
+        ("wait", CLOSE, None),
+        ("disconnect", CLOSE, None),
+    ],
+)
+async def test_a_timeout_of_none_is_for_ever(
+    name: str, event: Event, result: object
+) -> None:
+    communicator = RecordingWebsocketCommunicator(late(event), "/")
+    assert await call(communicator, name, None) == result
+
+
+@each_call
+async def test_nobody_waits_for_ever_for_the_dead(name: str) -> None:
+    communicator = await started(Script((), "raise"))
+    with within(AT_ONCE), pytest.raises(Boom):
+        await call(communicator, name, None)
+
+
+@both_classes
+async def test_receive_nothing_looks_after_an_interval_longer_than_its_timeout(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(repeating(FRAME, FRAME, 10), "/")
+    assert not await communicator.receive_nothing(timeout=0.001, interval=0.1)
+    communicator.stop()
+
+
+@both_classes
+async def test_receive_nothing_sees_what_comes_late_and_cancels_nothing(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(late(FRAME), "/")
+    assert await communicator.receive_nothing(timeout=0.001)
+    assert not communicator.future.done()
+    with within(AT_ONCE):
+        assert not await communicator.receive_nothing(TIMEOUT)
+    assert await communicator.receive_from() == "1"
+
+
+# After a timeout.
+
+
+@both_classes
+@pytest.mark.parametrize("name", ["connect", "receive_output", "receive_from"])
+async def test_a_call_that_times_out_cancels_the_application(
+    communicator_class: type[WebsocketCommunicator], name: str
+) -> None:
+    communicator = communicator_class(hanging, "/")
+    with pytest.raises(asyncio.TimeoutError):
+        await call(communicator, name, 0.05)
+    assert communicator.future.cancelled()
+    for later in ("connect", "receive_output", "receive_from"):
+        with within(AT_ONCE), pytest.raises(asyncio.CancelledError):
+            await call(communicator, later, TIMEOUT)
+    await communicator.wait()
+    communicator.stop(exceptions=False)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_wait_closed_cancels_the_application_too() -> None:
+    communicator = RecordingWebsocketCommunicator(hanging, "/")
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.wait_closed(0.05)
+    assert communicator.future.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await communicator.wait_closed()
+
+
+@both_classes
+async def test_what_the_application_raises_when_it_is_cancelled_is_raised(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        try:
+            await hanging(scope, receive, send)
+        finally:
+            raise Boom("cancelled")
+
+    communicator = communicator_class(application, "/")
+    with pytest.raises(Boom, match="cancelled"):
+        await communicator.receive_output(0.05)
+
+
+async def test_a_sync_consumer_that_blocks_its_thread_does_not_block_the_call() -> None:
+    released = threading.Event()
+
+    class Blocking(WebsocketConsumer):
+        def connect(self) -> None:
+            released.wait()
+
+    communicator = RecordingWebsocketCommunicator(Blocking.as_asgi(), "/")
+    try:
+        with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+            await communicator.connect(0.1)
+    finally:
+        released.set()
+
+
+@each_call
+async def test_a_call_that_is_cancelled_leaves_the_application_running(
+    name: str,
+) -> None:
+    communicator = RecordingWebsocketCommunicator(echo, "/")
+    task = asyncio.ensure_future(call(communicator, name, TIMEOUT))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == {asyncio.current_task(), communicator.future}
+    await communicator.send_to("still there")
+    assert await communicator.receive_from() == "still there"
+    communicator.stop()
+
+
+@both_classes
+async def test_wait_and_disconnect_return_and_cancel_after_their_timeout(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    for name in ("wait", "disconnect"):
+        communicator = communicator_class(hanging, "/")
+        with within(AT_ONCE):
+            assert await call(communicator, name, 0.05) is None
+        assert communicator.future.cancelled()
+
+
+@both_classes
+@pytest.mark.parametrize("name", ["wait", "disconnect"])
+async def test_wait_and_disconnect_raise_a_crash_at_once(
+    communicator_class: type[WebsocketCommunicator], name: str
+) -> None:
+    communicator = communicator_class(scripted(Script((), "raise"), "asgi"), "/")
+    await communicator.send_input(CONNECT)
+    with within(AT_ONCE), pytest.raises(Boom) as raised:
+        await call(communicator, name, TIMEOUT)
+    assert raised.value is communicator.future.exception()
+
+
+@both_classes
+@pytest.mark.parametrize("name", ["wait", "disconnect"])
+async def test_wait_and_disconnect_cancel_the_application_when_they_are_cancelled(
+    communicator_class: type[WebsocketCommunicator], name: str
+) -> None:
+    communicator = communicator_class(hanging, "/")
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(call(communicator, name, TIMEOUT), 0.05)
+    assert communicator.future.cancelled()
+
+
+# More than one at a time.
+
+
+@both_classes
+async def test_one_task_may_send_while_another_receives(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(echo, "/")
+    numbers = list(map(str, range(100)))
+
+    async def send() -> None:
+        for number in numbers:
+            await communicator.send_to(number)
+            await asyncio.sleep(0)
+
+    async def receive() -> list[str | bytes]:
+        return [await communicator.receive_from() for _ in numbers]
+
+    received, _ = await asyncio.gather(receive(), send())
+    assert received == numbers
+    communicator.stop()
+
+
+@both_classes
+@pytest.mark.parametrize("turns", [0, 1, 5])
+async def test_tasks_that_receive_take_turns(
+    communicator_class: type[WebsocketCommunicator], turns: int
+) -> None:
+    communicator = communicator_class(echo, "/")
+    receiving = [
+        asyncio.ensure_future(communicator.receive_from(TIMEOUT)) for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    for number in ("first", "second", "third"):
+        await communicator.send_to(number)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with within(AT_ONCE):
+        assert await asyncio.gather(*receiving) == ["first", "second", "third"]
+    communicator.stop()
+
+
+async def test_a_crash_ends_all_the_calls_that_wait() -> None:
+    communicator = await started(Script((), "raise"))
+    calls = [call(communicator, name, TIMEOUT) for name in CALLS_THAT_WAIT]
+    with within(AT_ONCE):
+        raised = await asyncio.gather(*calls, return_exceptions=True)
+    assert raised == [communicator.future.exception()] * len(calls)
+
+
+@each_kind
+async def test_what_ends_one_communicator_does_not_touch_the_others(kind: Kind) -> None:
+    scripts = [
+        Script((ACCEPT,)),
+        Script((), "raise"),
+        Script((CLOSE,)),
+        Script((), "return"),
+    ] * 5
+    communicators = [
+        RecordingWebsocketCommunicator(scripted(script, kind), "/")
+        for script in scripts
+    ]
+    with within(AT_ONCE):
+        answers = await asyncio.gather(
+            *(communicator.connect(TIMEOUT) for communicator in communicators),
+            return_exceptions=True,
+        )
+    kinds = [
+        answer if isinstance(answer, tuple) else type(answer) for answer in answers
+    ]
+    assert kinds == [(True, None), Boom, (False, 4401), asyncio.TimeoutError] * 5
+    for communicator, script in zip(communicators, scripts):
+        if script.ending == "wait":
+            await communicator.disconnect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
