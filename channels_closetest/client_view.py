@@ -473,7 +473,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  nothing, http(500), http(500), _PAIRS),
         ],
         _BODY: [
-            Rule("the body of a denial response that has not begun", always,
+            Rule("the body of a denial response that has not begun there", always,
                  nothing, http(500), http(500), _ANSWER_ONCE),
         ],
         _OTHER: [

@@ -144,7 +144,8 @@ class _Memory:
         self.stuck = ""
         self.cancelled = ""
         self.crash_has_surfaced = False
-        #: How many data frames the call under way has read past.
+        #: How many events the call under way has read past, and how many data frames.
+        self.events_passed = 0
         self.frames_passed = 0
         #: How many undeliverable events have failed a call of a ``strict`` one.
         self.refused = 0
@@ -201,7 +202,7 @@ def _explained(method: _Method) -> _Method:
         if outer is not None and outer.memory is memory:
             return await method(self, *args, **kwargs)
         current = _Call(memory, method, args, kwargs)
-        memory.frames_passed = 0
+        memory.events_passed = memory.frames_passed = 0
         token = _current_call.set(current)
         try:
             result = await method(self, *args, **kwargs)
@@ -509,8 +510,9 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
     async def __read(self, deadline: _Deadline) -> Any:
         """The next event; a data frame is kept."""
         event = await self.receive_output(deadline.remaining())
+        memory = _memory(self)
+        memory.events_passed += 1
         if event_type(event) == "websocket.send":
-            memory = _memory(self)
             memory.pre_close_messages.append(payload(event))
             memory.frames_passed += 1
         return event
@@ -742,7 +744,7 @@ def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
     memory = call.memory
     awaited = _AWAITED.get(call.name, "any event")
     denial = memory.recording.denial_response() if call.name == "connect" else None
-    came = show_came(memory.frames_passed, denial)
+    came = show_came(memory.events_passed, memory.frames_passed, denial)
     if application is None or application.cancelled():
         return show_timed_out(str(call), awaited, came, memory.stuck)
     if not application.done():
@@ -830,11 +832,10 @@ def _where(application: asyncio.Task[Any]) -> str:
 
 def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
     while awaitable is not None:
-        # Of a coroutine, a generator-based coroutine, an asynchronous generator.
+        # Of a coroutine, or of a generator that stands for one.
         for frame, following in (
             ("cr_frame", "cr_await"),
             ("gi_frame", "gi_yieldfrom"),
-            ("ag_frame", "ag_await"),
         ):
             if getattr(awaitable, frame, None) is not None:
                 yield getattr(awaitable, frame)

@@ -6,18 +6,24 @@ with the test, and to close it is to lose the test's transaction.
 """
 
 import contextlib
+import sys
 import threading
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import channels.db
 from django import db
 
 _channels_db: Any = channels.db  # whose stubs leave out what it imports
+
 _lock = threading.RLock()  # reentrant: a garbage collection may release inside it
 _running: "set[weakref.ref[object]]" = set()
-_original: Callable[..., None] = db.close_old_connections
+_djangos: Callable[..., None] = db.close_old_connections
+_original = _djangos
+#: The handlers in threads that have begun and not ended, and what they share.
+_handlers: dict[FrameType, list[Any]] = {}
 
 
 def spare_transactions(application: object) -> Callable[[], None]:
@@ -42,19 +48,37 @@ def spare_transactions(application: object) -> Callable[[], None]:
 def _release(reference: "weakref.ref[object]") -> None:
     with _lock:
         _running.discard(reference)
-        if (
-            not _running
-            and _channels_db.close_old_connections is _close_old_connections
-        ):
+        if _running:
+            return
+        if _channels_db.close_old_connections is _close_old_connections:
             _channels_db.close_old_connections = _original
+        # The thread of a cancelled application goes on, and will call the original.
+        for connections in _handlers.values():
+            for connection in connections:
+                _spare_once(connection)
+        _handlers.clear()
 
 
 def _close_old_connections(**kwargs: object) -> None:
-    if _original is not db.close_old_connections:
+    if _original is not _djangos:
         # The suite has a replacement of its own: what it spares is its decision.
         return _original(**kwargs)
-    for connection in db.connections.all(initialized_only=True):
+    connections = db.connections.all(initialized_only=True)
+    for connection in connections:
         if not connection.in_atomic_block:
             # Where pytest-django forbids the database, that is a RuntimeError.
             with contextlib.suppress(RuntimeError):
                 connection.close_if_unusable_or_obsolete()
+    handler = sys._getframe(1)
+    if handler.f_code is channels.db.DatabaseSyncToAsync.thread_handler.__code__:
+        # It calls this when it begins, and again when it ends.
+        with _lock:
+            if _handlers.pop(handler, None) is None:
+                _handlers[handler] = [it for it in connections if it.in_atomic_block]
+
+
+def _spare_once(connection: Any) -> None:
+    def close_if_unusable_or_obsolete() -> None:
+        del connection.close_if_unusable_or_obsolete
+
+    connection.close_if_unusable_or_obsolete = close_if_unusable_or_obsolete

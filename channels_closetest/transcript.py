@@ -8,7 +8,8 @@ from __future__ import annotations
 import reprlib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast, overload
 
@@ -115,7 +116,7 @@ class Recording:
             start.get("status"),  # type: ignore[arg-type]  # whatever was sent
             list(headers) if type(headers) in (list, tuple) else [],
             b"".join(
-                chunk for chunk in chunks if isinstance(chunk, (bytes, bytearray))
+                chunk for chunk in chunks if issubclass(type(chunk), (bytes, bytearray))
             ),
         )
 
@@ -163,17 +164,12 @@ class Transcript(Sequence[Record]):
         return f"<Transcript of {self._path}: {len(self)} events>"
 
     def __str__(self) -> str:
-        return "\n".join(self._lines(range(len(self))))
+        return "\n".join(self._lines())
 
     def excerpt(self) -> str:
         """As ``str()``, but of a long transcript only the start and the end."""
-        length = len(self)
-        if length <= NOTE_HEAD + NOTE_TAIL:
-            return str(self)
-        left_out = length - NOTE_HEAD - NOTE_TAIL
-        lines = self._lines([*range(NOTE_HEAD), *range(length - NOTE_TAIL, length)])
-        lines.insert(1 + NOTE_HEAD, f"   ... {left_out} more events ...")
-        return "\n".join(lines)
+        left_out = range(NOTE_HEAD, len(self) - NOTE_TAIL)
+        return "\n".join(self._lines(left_out if len(left_out) > 1 else range(0)))
 
     def client_view(self) -> ClientView:
         """What a client of the first server has seen so far."""
@@ -185,23 +181,29 @@ class Transcript(Sequence[Record]):
         findings = self._recording.judge(*self._terms).findings
         return [found for founds in findings.values() for found in founds]
 
-    def _lines(self, indexes: Iterable[int]) -> list[str]:
+    def _lines(self, left_out: range = range(0)) -> Iterator[str]:
         recording, servers = self._recording, self._terms[0]
-        judgement = recording.judge(*self._terms)
-        lines = [self._path]
-        for index in indexes:
-            direction, event, seconds = recording.records[index]
-            arrow = "->" if direction == "receive" else "<-"
-            line = f"{seconds * 1000:8.1f} ms  {arrow} {describe(event)}"
-            for found in judgement.findings.get(index, ()):
-                line = f"{line:<48}  !! {found.outcome}"
-            lines.append(line)
-        if recording.ending is not None:
-            ending = describe_ending(recording.ending)
-            lines.append(f"{recording.ending.seconds * 1000:8.1f} ms  {ending}")
+        judgement, ending = recording.judge(*self._terms), recording.ending
+        yield self._path
+        for index in chain(range(left_out.start), range(left_out.stop, len(self))):
+            record = recording.records[index]
+            if left_out and index == left_out.stop:
+                yield f"{'...':>8}      {len(left_out)} more events"
+            if ending is not None and ending.seconds < record.seconds:
+                yield self._line(ending.seconds, describe_ending(ending))
+                ending = None
+            arrow = "->" if record.direction == "receive" else "<-"
+            line = self._line(record.seconds, f"{arrow} {describe(record.event)}")
+            found = judgement.findings.get(index, ())
+            outcomes = "; ".join(undeliverable.outcome for undeliverable in found)
+            yield f"{line:<48}  !! {outcomes}" if outcomes else line
+        if ending is not None:
+            yield self._line(ending.seconds, describe_ending(ending))
         seen = describe_connection(judgement.connections[servers[0]])
-        lines.append(f"a client of {servers[0].capitalize()} sees: {seen}")
-        return lines
+        yield f"a client of {servers[0].capitalize()} sees: {seen}"
+
+    def _line(self, seconds: float, shown: str) -> str:
+        return f"{seconds * 1000:8.1f} ms  {shown}"
 
 
 # Showing. What an application sends may be huge, unprintable or hostile.
@@ -210,36 +212,33 @@ class Transcript(Sequence[Record]):
 def describe(event: object) -> str:
     """An event on one line: its type, and what it holds as far as that fits."""
     kind = event_type(event)
-    try:
-        if kind in _DETAILS:
-            name, details = _DETAILS[kind]
-            return f"{name:<10} {details(cast('Mapping[str, Any]', event))}".rstrip()
-        return _show(dict(event) if isinstance(event, Mapping) else event)
-    except Exception as error:
-        return (
-            f"{kind or type(event).__name__} (cannot be shown: {type(error).__name__})"
-        )
+    if kind not in _DETAILS:
+        return _show(event)
+    name, details = _DETAILS[kind]
+    return f"{name:<10} {details(cast('Mapping[str, Any]', event))}".rstrip()
 
 
 def _accept(event: Mapping[str, Any]) -> str:
-    keys = [
-        ("subprotocol", event.get("subprotocol")),
-        ("headers", event.get("headers")),
+    shown = [
+        f"{key} {_show(event[key])}"
+        for key in ("subprotocol", "headers")
+        if event.get(key) is not None
     ]
-    return ", ".join(
-        f"{key} {_show(value)}" for key, value in keys if value is not None
-    )
+    return ", ".join(shown)
 
 
 def _frame(event: Mapping[str, Any]) -> str:
     payloads = [event.get("text"), event.get("bytes")]
-    shown = [_show(payload) for payload in payloads if payload is not None]
+    payloads = [payload for payload in payloads if payload is not None]
+    width = PAYLOAD_WIDTH // max(1, len(payloads))
+    shown = [_show(payload, width) for payload in payloads]
     return " and ".join(shown) or "with neither text nor bytes"
 
 
 def _close(event: Mapping[str, Any]) -> str:
-    reason = event.get("reason")
-    return _show(close_code(event)) + ("" if reason is None else f" {_show(reason)}")
+    code, reason = close_code(event), event.get("reason")
+    width = PAYLOAD_WIDTH // (1 if reason is None else 2)
+    return " ".join(_show(part, width) for part in (code, reason) if part is not None)
 
 
 def _body(event: Mapping[str, Any]) -> str:
@@ -268,21 +267,26 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = PAYLOAD_WIDTH
 
 
-def _show(value: Any) -> str:
-    if issubclass(type(value), str):
-        start = value[: PAYLOAD_WIDTH + 1]
-        plain = start.isprintable() and start == start.strip() != ""
-        return _shorten(start if plain else repr(start), len(value))
-    if issubclass(type(value), bytes):
-        return _shorten(repr(value[: PAYLOAD_WIDTH + 1]), len(value))
-    shown = _repr.repr(value)
-    return _shorten(shown, len(shown))
+def _show(value: Any, width: int = PAYLOAD_WIDTH) -> str:
+    """A value on one line: text as it is if it can be printed, all else as repr()."""
+    try:
+        if issubclass(type(value), (str, bytes)):
+            shown = value[: width + 1]
+            if issubclass(type(value), bytes) or not _is_plain(shown):
+                shown = repr(shown)
+            if len(shown) <= width:
+                return str(shown)
+            return f"{shown[:width]}... ({len(value)} in all)"
+        if issubclass(type(value), Mapping):
+            value = dict(value)
+        shown = " ".join(_repr.repr(value).split())
+    except Exception as error:
+        return f"{type(value).__name__} (cannot be shown: {type(error).__name__})"
+    return shown if len(shown) <= width else f"{shown[:width]}..."
 
 
-def _shorten(shown: str, length: int) -> str:
-    if len(shown) <= PAYLOAD_WIDTH:
-        return shown
-    return f"{shown[: PAYLOAD_WIDTH - 3]}... ({length} in all)"
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and text == text.strip() != ""
 
 
 def describe_ending(ending: Ending) -> str:
@@ -293,7 +297,7 @@ def describe_ending(ending: Ending) -> str:
         return "the application returned"
     last = traceback.extract_tb(exception.__traceback__)[-1:]
     where = "".join(f", {frame.filename}:{frame.lineno}" for frame in last)
-    return f"the application raised {_repr.repr(exception)}{where}"
+    return f"the application raised {_show(exception)}{where}"
 
 
 def describe_connection(connection: Connection) -> str:
@@ -319,26 +323,22 @@ def show_path(scope: object) -> str:
     """The path of a connection as its client wrote it, more or less."""
     if not isinstance(scope, Mapping):
         return "?"
-    query = scope.get("query_string")
-    path = _show(scope.get("path", "?"))
-    return (
-        f"{path}?{query.decode(errors='replace')}"
-        if isinstance(query, bytes) and query
-        else path
-    )
+    path, query = _show(scope.get("path", "?")), scope.get("query_string")
+    if issubclass(type(query), bytes) and query:
+        path += f"?{_show(query.decode(errors='replace'))}"
+    return path
 
 
 # The texts of failures: what happened, what was seen instead, what to do next.
 
 
-def show_came(frames: int, denial: DenialResponse | None) -> str:
+def show_came(events: int, frames: int, denial: DenialResponse | None) -> str:
     if denial is not None:
-        return (
-            f"the start of a denial response, HTTP {_show(denial.status)}, not its end"
-        )
+        status = _show(denial.status)
+        return f"the start of a denial response, HTTP {status}, but not its end"
     if frames:
         return f"{frames} data frame{'s' * (frames > 1)}, now in pre_close_messages"
-    return "nothing"
+    return f"{events} other event{'s' * (events > 1)}" if events else "nothing"
 
 
 def show_timed_out(call: str, awaited: str, came: str, where: str) -> str:
@@ -366,8 +366,8 @@ def show_cancelled(how: str) -> str:
 def show_no_answer(event: object) -> str:
     return (
         "connect() expected websocket.accept, websocket.close or"
-        f" websocket.http.response.start, but the application sent {describe(event)}.\n"
-        "Let it answer the handshake first."
+        f" websocket.http.response.start, but the application sent {describe(event)}."
+        " Let it answer the handshake first."
     )
 
 
