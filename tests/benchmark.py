@@ -13,10 +13,12 @@ import argparse
 import asyncio
 import gc
 import os
+import platform
 import time
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from importlib.metadata import version
 from statistics import median
 from typing import NamedTuple
 
@@ -232,6 +234,8 @@ def comparisons() -> list[Comparison]:
 
 
 async def main(turns: int) -> None:
+    versions = (f"{name} {version(name)}" for name in ("channels", "asgiref"))
+    print(f"Python {platform.python_version()}, {', '.join(versions)}")
     print(f"{'microseconds':<40}{'parent':>12}{'ours':>12}{'ratio':>9}{'at most':>9}")
     for comparison in comparisons():
         print(await comparison.run(turns), flush=True)

@@ -4,7 +4,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,12 +56,21 @@ def released() -> Iterator[threading.Event]:
 class AsyncHanging(AsyncWebsocketConsumer):
     """Takes no notice of ``websocket.disconnect``, nor of so many cancellations."""
 
-    def __init__(self, ignored: float = 0) -> None:
+    def __init__(
+        self, ignored: float = 0, events: Sequence[asyncio.Event] = ()
+    ) -> None:
         super().__init__()
         self.ignored = ignored
+        #: Set when it gets ``websocket.disconnect``, and at each cancellation.
+        self.events = list(events)
+
+    def tell(self) -> None:
+        if self.events:
+            self.events.pop(0).set()
 
     async def disconnect(self, code: int) -> None:
         while True:
+            self.tell()
             try:
                 await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
@@ -376,23 +385,21 @@ def test_blocks_within_each_other_all_end() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-@pytest.mark.parametrize("ignored", [0, 1, math.inf])
+@pytest.mark.parametrize(
+    ("ignored", "moment"),
+    [(0, 0), (1, 0), (1, 1), (2, 2), (math.inf, 0), (math.inf, 3)],
+)
 @pytest.mark.parametrize("body", ["passes", "raises"])
 @pytest.mark.usefixtures("impatient")
 def test_a_block_that_is_cancelled_as_it_ends_leaves_no_task_either(
-    times: int, ignored: float, body: str
+    times: int, ignored: float, moment: int, body: str
 ) -> None:
     async def main() -> None:
-        ending = asyncio.Event()
-
-        class Hanging(AsyncHanging):
-            async def disconnect(self, code: int) -> None:
-                ending.set()
-                await super().disconnect(code)
-
-        block = Block(Hanging.as_asgi(ignored=ignored), connect, body)
+        events = [asyncio.Event() for _ in range(moment + 1)]
+        application = AsyncHanging.as_asgi(ignored=ignored, events=events)
+        block = Block(application, connect, body)
         task = asyncio.ensure_future(block.run())
-        await ending.wait()
+        await events[moment].wait()
         for _ in range(times):
             task.cancel()
             await asyncio.sleep(0.01)

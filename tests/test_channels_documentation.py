@@ -6,8 +6,6 @@ https://channels.readthedocs.io/en/stable/topics/testing.html. What it shows wit
 here with an application for HTTP. Its examples of other classes are left out.
 """
 
-import asyncio
-import json
 import unittest
 from typing import Any
 
@@ -15,11 +13,9 @@ import pytest
 from channels.consumer import AsyncConsumer
 from channels.generic.websocket import WebsocketConsumer
 from channels.routing import URLRouter
-from channels.testing import WebsocketCommunicator
 from django.test import TestCase
 from django.urls import re_path
 
-from channels_closetest import RecordingWebsocketCommunicator
 from tests.test_idioms import CommunicatorClass, both_classes
 
 pytestmark = both_classes
@@ -72,7 +68,7 @@ def test_in_a_test_case_of_django(communicator_class: CommunicatorClass) -> None
             await communicator.disconnect()
 
     result = unittest.TestResult()
-    MyTests("test_my_consumer").run(result)
+    unittest.defaultTestLoader.loadTestsFromTestCase(MyTests).run(result)
     assert (result.testsRun, result.errors, result.failures) == (1, [], [])
 
 

@@ -5,7 +5,6 @@ always, and ``channels.db`` is left as it was.
 
 import asyncio
 import gc
-import sys
 import threading
 import unittest
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,7 +16,7 @@ from unittest import mock
 import asgiref.testing
 import channels.db
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
@@ -26,6 +25,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.test import TestCase, TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.models import Note
@@ -38,8 +38,8 @@ ORIGINALS = ORIGINAL, channels_db.DatabaseSyncToAsync.thread_handler
 CONNECT = {"type": "websocket.connect"}
 ACCEPT = {"type": "websocket.accept"}
 
-# Holds the thread that writes the note "slow".
-go_on = threading.Event()
+# A thread that writes the note "slow" has begun, and may end.
+begun, go_on = threading.Event(), threading.Event()
 # Held by a sync consumer in a handler.
 handling = threading.Lock()
 
@@ -54,6 +54,7 @@ def is_replaced() -> bool:
 def write(text: str) -> None:
     Note.objects.create(text=text)
     if text == "slow":
+        begun.set()
         assert go_on.wait(10)
     if text == "crash":
         raise Boom
@@ -115,15 +116,13 @@ async def sleep_until(condition: Callable[[], bool]) -> None:
 
 async def sleep_until_handled() -> None:
     """
-    Before asgiref 3.8, nobody may want a thread in which a sync consumer sends: that
-    is a deadlock, whatever communicator it is.
+    Before asgiref 3.8, to use the database while a sync consumer is sending may be a
+    deadlock, whatever the communicator.
     """
     await sleep_until(lambda: not handling.locked())
 
 
 class AsyncConsumerTests(TestCase):
-    """The transaction survives ..."""
-
     consumer: type[AsyncConsumer] = AsyncNotes
     communicator_class = RecordingWebsocketCommunicator
 
@@ -135,7 +134,6 @@ class AsyncConsumerTests(TestCase):
         # What the tests before this one wrote was rolled back.
         self.assertEqual(read(), ["for the class"])
         write("for the test")
-        go_on.clear()
 
     def start(self) -> RecordingWebsocketCommunicator:
         return self.communicator_class(self.consumer.as_asgi(), "/")
@@ -154,19 +152,19 @@ class AsyncConsumerTests(TestCase):
             ["for the class", "for the test", *by_the_consumer, "by the test"],
         )
 
-    async def test_connect(self) -> None:
+    async def test_the_transaction_survives_connect(self) -> None:
         communicator = await self.connected()
         await self.assert_survived("connect")
         communicator.stop()
 
-    async def test_a_received_frame(self) -> None:
+    async def test_the_transaction_survives_a_received_frame(self) -> None:
         communicator = await self.connected()
         await communicator.send_to("hello")
         self.assertEqual(await communicator.receive_from(), "hello")
         await self.assert_survived("connect", "hello")
         communicator.stop()
 
-    async def test_receive_nothing(self) -> None:
+    async def test_the_transaction_survives_receive_nothing(self) -> None:
         communicator = await self.connected()
         await communicator.send_to("hello")
         while await communicator.receive_nothing():
@@ -174,18 +172,18 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect", "hello")
         communicator.stop()
 
-    async def test_disconnect(self) -> None:
+    async def test_the_transaction_survives_disconnect(self) -> None:
         communicator = await self.connected()
         await communicator.disconnect()
         await self.assert_survived("connect", "disconnect")
 
-    async def test_wait(self) -> None:
+    async def test_the_transaction_survives_wait(self) -> None:
         communicator = await self.connected()
         await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
         await communicator.wait()
         await self.assert_survived("connect", "disconnect")
 
-    async def test_wait_closed(self) -> None:
+    async def test_the_transaction_survives_wait_closed(self) -> None:
         communicator = await self.connected()
         await communicator.send_to("hello")
         await communicator.send_to("close")
@@ -193,13 +191,13 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect", "hello", "close")
         communicator.stop()
 
-    async def test_the_end_of_an_async_with(self) -> None:
+    async def test_the_transaction_survives_the_end_of_an_async_with(self) -> None:
         async with self.start() as communicator:
             await communicator.connect()
             await sleep_until_handled()
         await self.assert_survived("connect", "disconnect")
 
-    async def test_a_plain_sleep(self) -> None:
+    async def test_the_transaction_survives_a_plain_sleep(self) -> None:
         communicator = self.start()
         await communicator.send_input(CONNECT)
         await sleep_until(
@@ -208,7 +206,7 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect")
         communicator.stop()
 
-    async def test_a_read_from_the_queue(self) -> None:
+    async def test_the_transaction_survives_a_read_from_the_queue(self) -> None:
         communicator = self.start()
         await communicator.send_input(CONNECT)
         event = await communicator.output_queue.get()
@@ -216,7 +214,9 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect")
         communicator.stop()
 
-    async def test_an_event_received_in_another_task(self) -> None:
+    async def test_the_transaction_survives_an_event_received_in_another_task(
+        self,
+    ) -> None:
         communicator = await self.connected()
         receiving = asyncio.create_task(communicator.receive_from())
         await communicator.send_to("hello")
@@ -224,22 +224,27 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect", "hello")
         communicator.stop()
 
-    async def test_a_crash(self) -> None:
+    async def test_the_transaction_survives_a_crash(self) -> None:
         communicator = await self.connected()
         await communicator.send_to("crash")
         with self.assertRaises(Boom):
             await communicator.receive_from()
         await self.assert_survived("connect", "crash")
 
-    async def test_a_timeout(self) -> None:
+    async def test_the_transaction_survives_a_timeout(self) -> None:
         communicator = await self.connected()
         with self.assertRaises(asyncio.TimeoutError):
             await communicator.receive_from(0.05)
         await self.assert_survived("connect")
 
-    async def test_a_thread_that_outlives_its_application(self) -> None:
+    async def test_the_transaction_survives_a_thread_that_outlives_its_application(
+        self,
+    ) -> None:
+        begun.clear()
+        go_on.clear()
         communicator = await self.connected()
         await communicator.send_to("slow")
+        await sleep_until(begun.is_set)
         with self.assertRaises(asyncio.TimeoutError):
             await communicator.receive_from(0.05)
         self.assertTrue(communicator.future.cancelled())
@@ -247,13 +252,15 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect", "slow")
         self.assertFalse(is_replaced())
 
-    async def test_a_dropped_communicator(self) -> None:
+    async def test_the_transaction_survives_a_dropped_communicator(self) -> None:
         communicator = await self.connected()
         del communicator
         gc.collect()
         await self.assert_survived("connect")
 
-    async def test_one_communicator_that_ends_while_another_works(self) -> None:
+    async def test_the_transaction_survives_the_end_of_another_communicator(
+        self,
+    ) -> None:
         first, second = await self.connected(), await self.connected()
         await first.disconnect()
         await second.send_to("hello")
@@ -261,12 +268,12 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect", "connect", "disconnect", "hello")
         second.stop()
 
-    def test_an_event_loop_for_each_call(self) -> None:
+    def test_the_transaction_survives_an_event_loop_for_each_call(self) -> None:
         communicator = async_to_sync(self.connected)()
         self.assertTrue(communicator.future.done())
         async_to_sync(self.assert_survived)("connect")
 
-    async def test_a_patch_of_djangos_function(self) -> None:
+    async def test_the_transaction_survives_a_patch_of_djangos_function(self) -> None:
         with mock.patch("django.db.close_old_connections"):
             communicator = await self.connected()
             await communicator.disconnect()
@@ -283,7 +290,9 @@ class ParentTests(TransactionTestCase):
     def run_plain_sleep(self, **attributes: type) -> unittest.TestResult:
         tests = type("Tests", (AsyncConsumerTests,), attributes)
         result = unittest.TestResult()
-        unittest.TestSuite([tests("test_a_plain_sleep")]).run(result)
+        unittest.TestSuite([tests("test_the_transaction_survives_a_plain_sleep")]).run(
+            result
+        )
         self.assertEqual(result.testsRun, 1)
         return result
 
@@ -375,10 +384,13 @@ class WorkerThreadTests(TestCase):
         communicator = RecordingWebsocketCommunicator(Reader.as_asgi(), "/")
         with opened_connections() as opened:
             self.assertEqual(await communicator.connect(), (True, None))
-        [connection] = opened
-        self.assertIsNone(connection.connection)
+        [it] = opened
+        self.assertIsNone(it.connection)
         await Note.objects.acreate(text="by the test")
         communicator.stop()
+
+
+# Under pytest.
 
 
 @pytest.mark.django_db(transaction=True)
@@ -390,6 +402,18 @@ async def test_every_connection_is_closed_under_pytest(
         await converse(consumer)
     assert opened
     assert [it for it in opened if it.connection] == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_connection_may_be_open_where_the_database_is_forbidden(
+    django_db_blocker: DjangoDbBlocker,
+) -> None:
+    await sync_to_async(read)()
+    with django_db_blocker.block():
+        communicator = await start("sync")
+        await communicator.receive_output()
+        await communicator.disconnect()
+    await sync_to_async(connections.close_all)()
 
 
 # What is left behind.
@@ -433,12 +457,11 @@ async def leave_the_block(communicator: RecordingWebsocketCommunicator) -> None:
         pass
 
 
-def start(
+async def start(
     kind: Kind, script: Script = Script((ACCEPT,))
 ) -> RecordingWebsocketCommunicator:
     communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
-    communicator.input_queue.put_nowait(CONNECT)
-    assert communicator.future
+    await communicator.send_input(CONNECT)
     return communicator
 
 
@@ -466,15 +489,15 @@ async def test_the_original_is_back_when_an_application_has_ended(
     script: Script,
     end: Callable[[RecordingWebsocketCommunicator], Awaitable[None]],
 ) -> None:
-    communicator = start(kind, script)
+    communicator = await start(kind, script)
     assert is_replaced()
     await end(communicator)
-    assert not is_replaced()
+    await sleep_until(lambda: not is_replaced())
 
 
 async def test_the_original_is_back_when_a_communicator_was_dropped(kind: Kind) -> None:
-    communicator = start(kind)
-    await communicator.connect()
+    communicator = await start(kind)
+    await communicator.receive_output()
     assert is_replaced()
     del communicator
     gc.collect()
@@ -482,15 +505,15 @@ async def test_the_original_is_back_when_a_communicator_was_dropped(kind: Kind) 
 
 
 def test_the_original_is_back_when_an_event_loop_has_not_finished_it() -> None:
-    async def connected() -> RecordingWebsocketCommunicator:
-        communicator = start("asgi")
-        await communicator.connect()
+    async def answered() -> RecordingWebsocketCommunicator:
+        communicator = await start("asgi")
+        await communicator.receive_output()
         return communicator
 
     loop = asyncio.new_event_loop()
     # It reports that a pending task is destroyed, and that is what happens here.
     loop.set_exception_handler(lambda loop, context: None)
-    communicator = loop.run_until_complete(connected())
+    communicator = loop.run_until_complete(answered())
     loop.close()
     assert is_replaced()
     del communicator
@@ -502,10 +525,10 @@ def test_the_original_is_back_when_an_event_loop_has_not_finished_it() -> None:
 async def test_the_original_is_back_when_the_last_application_has_ended(
     kind: Kind, order: tuple[int, int]
 ) -> None:
-    communicators = [start(kind), start(kind)]
+    communicators = [await start(kind), await start(kind)]
     first, last = (communicators[index] for index in order)
-    await first.connect()
-    await last.connect()
+    await first.receive_output()
+    await last.receive_output()
     await first.disconnect()
     assert is_replaced()
     await last.disconnect()
@@ -515,7 +538,7 @@ async def test_the_original_is_back_when_the_last_application_has_ended(
 async def test_the_original_is_back_after_many_applications_at_once(
     kind: Kind,
 ) -> None:
-    communicators = [start(kind) for _ in range(50)]
+    communicators = [await start(kind) for _ in range(50)]
     *others, last = communicators
     await asyncio.gather(*(communicator.disconnect() for communicator in others))
     assert is_replaced()
@@ -525,21 +548,16 @@ async def test_the_original_is_back_after_many_applications_at_once(
 
 def test_the_original_is_back_after_applications_in_many_threads() -> None:
     async def run_applications() -> None:
-        for _ in range(100):
-            communicator = start("asgi", Script((), "return"))
+        for _ in range(20):
+            communicator = await start("asgi")
+            await communicator.receive_output()
             assert is_replaced()
-            await communicator.wait()
+            await communicator.disconnect()
 
-    def run(_: int) -> None:
-        asyncio.run(run_applications())
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(run, range(4)))
-    finally:
-        sys.setswitchinterval(interval)
+    with ThreadPoolExecutor() as threads:
+        running = [threads.submit(asyncio.run, run_applications()) for _ in range(4)]
+    for thread in running:
+        thread.result()
     assert not is_replaced()
 
 
@@ -548,7 +566,7 @@ async def test_a_replacement_of_the_suite_is_used_and_stays(
 ) -> None:
     own = mock.Mock()
     monkeypatch.setattr(channels_db, "close_old_connections", own)
-    await start("sync").disconnect()
+    await (await start("sync")).disconnect()
     own.assert_called()
     assert channels_db.close_old_connections is own
 
@@ -557,10 +575,9 @@ async def test_a_replacement_that_the_suite_makes_later_is_used_and_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    first = start("sync")
-    await first.connect()
+    first = await start("sync")
     own = channels_db.close_old_connections = mock.Mock()
-    second = start("sync")
+    second = await start("sync")
     await first.disconnect()
     await second.disconnect()
     own.assert_called()
@@ -571,11 +588,11 @@ async def test_a_replacement_that_the_suite_undoes_too_late_is_put_right_by_the_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    communicator = start("sync")
+    communicator = await start("sync")
     with mock.patch("channels.db.close_old_connections"):
         await communicator.disconnect()
     assert is_replaced()
-    await start("sync").disconnect()
+    await (await start("sync")).disconnect()
     assert not is_replaced()
 
 

@@ -1,11 +1,13 @@
 """Every data frame reaches the test exactly once, in order, and none is lost."""
 
 import asyncio
+import gc
 import json
 import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +19,7 @@ from asgiref.typing import (
     Scope,
 )
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from channels_closetest import RecordingWebsocketCommunicator
@@ -265,8 +267,14 @@ async def cancelled_after(turns: int, call: Coroutine[Any, Any, object]) -> obje
     return await task
 
 
+READ, CONNECT = Attempt("receive_output", None), Attempt("connect", None)
+
+
 @settings(deadline=None, max_examples=300)
 @given(programs, attempts)
+@example(Program([], "wait", 1, "wait"), [READ, CONNECT])
+@example(Program([], "wait", 1, "raise"), [READ, CONNECT])
+@example(Program(["denial", "text", "part"], "return", 0, "wait"), [CONNECT])
 def test_every_frame_reaches_the_test_once_and_in_order(
     program: Program, attempts: list[Attempt]
 ) -> None:
@@ -338,6 +346,26 @@ def chatty(chat: Chat, kind: Kind) -> ASGI3Application:
         "sync": SyncChatty.as_asgi(),
     }
     return applications[kind]
+
+
+async def test_a_call_that_is_cancelled_leaves_nothing_behind() -> None:
+    async def application(scope: object, receive: object, send: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    def left() -> int:
+        gc.collect()
+        return sum(
+            isinstance(item, (asyncio.Future, asyncio.TimerHandle))
+            for item in gc.get_objects()
+        )
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    before = left()
+    for _ in range(CANCELLATIONS):
+        with suppress(asyncio.CancelledError):
+            await cancelled_after(1, communicator.receive_output(60))
+    assert left() < before + CANCELLATIONS / 10
+    communicator.stop()
 
 
 @pytest.mark.parametrize("kind", ["asgi", "async", "sync"])

@@ -6,16 +6,11 @@ The servers perform all the cases first, side by side, since many take their tim
 
 import asyncio
 import json
-from contextlib import ExitStack, suppress
-from typing import Any, Literal, NamedTuple
+from contextlib import AbstractContextManager, ExitStack
+from itertools import product
+from typing import Any, NamedTuple
 
 import pytest
-from channels.consumer import AsyncConsumer, SyncConsumer
-from channels.exceptions import DenyConnection
-from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
-from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import OriginValidator
-from django.urls import path
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -23,340 +18,33 @@ from channels_closetest import (
     ClientView,
     DenialResponse,
     RecordingWebsocketCommunicator,
-    Undeliverable,
 )
 from channels_closetest.client_view import payload
-from tests import scripts
+from tests.cases import (
+    BODY,
+    BORDERS,
+    BYE,
+    CONSUMERS,
+    DENIAL,
+    EXTENSION,
+    FLOOD,
+    FRAME,
+    PART,
+    ROWS,
+    WHY,
+    Ending,
+    Event,
+    accept,
+    application,
+    close,
+    script,
+    send,
+)
 from tests.scripts import Kind, Script, scripted
 from tests.servers import Case, Observed, Server, observe, observe_all, serving
 
 SERVERS: list[Server] = ["daphne", "uvicorn", "hypercorn"]
 KINDS: list[Kind] = ["async", "sync"]
-
-Event = dict[str, object]
-Ending = Literal["wait", "return", "raise"]
-
-
-def accept(**keys: object) -> Event:
-    return {"type": "websocket.accept", **keys}
-
-
-def send(**keys: object) -> Event:
-    return {"type": "websocket.send", **keys}
-
-
-def close(**keys: object) -> Event:
-    return {"type": "websocket.close", **keys}
-
-
-def start(**keys: object) -> Event:
-    return {"type": "websocket.http.response.start", **keys}
-
-
-def body(**keys: object) -> Event:
-    return {"type": "websocket.http.response.body", **keys}
-
-
-def script(
-    *events: object, ending: Ending = "wait", offered: tuple[str, ...] = ()
-) -> Case:
-    return Case(Script(events, ending), subprotocols=offered)
-
-
-FRAME = send(text="hello")
-BYE = close(code=4000)
-WHY = [(b"x-why", b"because")]
-DENIAL = start(status=401, headers=WHY)
-BODY = body(body=b"no")
-PART = body(body=b"a", more_body=True)
-FLOOD = "accepts, sends 10,000 frames, closes"
-
-# Every row of the README's "What real servers do", in its order.
-ROWS: dict[str, Case] = {
-    # Before the handshake is answered.
-    "accepts": script(accept()),
-    "closes": script(close()),
-    "closes(1000)": script(close(code=1000)),
-    "closes(4401, reason)": script(close(code=4401, reason="why")),
-    "closes(reason)": script(close(reason="why")),
-    "sends a frame, closes": script(FRAME, close(code=4401)),
-    "sends a frame, accepts": script(FRAME, accept(), FRAME, BYE),
-    "sends bytes, raises": script(send(bytes=b"\x00"), ending="raise"),
-    "raises": script(ending="raise"),
-    "returns": script(ending="return"),
-    "never answers": script(),
-    "accepts x of none": script(accept(subprotocol="x")),
-    "accepts x of y": script(accept(subprotocol="x"), offered=("y",)),
-    "accepts x of none, raises": script(accept(subprotocol="x"), ending="raise"),
-    "accepts x of none, closes": script(accept(subprotocol="x"), BYE),
-    "accepts y of x and y": script(
-        accept(subprotocol="y"), FRAME, BYE, offered=("x", "y")
-    ),
-    "accepts none of x and y": script(accept(), FRAME, BYE, offered=("x", "y")),
-    "accepts with headers": script(accept(headers=WHY)),
-    "accepts with a cookie twice": script(
-        accept(headers=[(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")])
-    ),
-    "accepts with str headers": script(accept(headers=[("x-a", "b")])),
-    "closes, closes": script(close(), BYE),
-    "closes, accepts, sends a frame": script(close(), accept(), FRAME),
-    "closes, sends a frame": script(close(), FRAME),
-    "denies": script(DENIAL, BODY),
-    "denies in two parts": script(DENIAL, PART, BODY),
-    "denies in three parts": script(DENIAL, PART, PART, body(body=b"", more_body=None)),
-    "starts to deny": script(DENIAL),
-    "starts to deny, returns": script(DENIAL, ending="return"),
-    "starts to deny, raises": script(DENIAL, ending="raise"),
-    "starts to deny, closes": script(DENIAL, close()),
-    # After accept.
-    "accepts, sends frames, closes(4401, reason)": script(
-        accept(), FRAME, send(bytes=b"\x00\x01"), close(code=4401, reason="why")
-    ),
-    "accepts, sends frames": script(accept(), FRAME, send(text='{"a": [1]}')),
-    "accepts, closes": script(accept(), close()),
-    "accepts, closes(reason)": script(accept(), close(reason="why")),
-    **{
-        f"accepts, closes({code})": script(accept(), FRAME, close(code=code))
-        for code in [
-            *[-1, 0, 1, 999, 1000],
-            *range(1001, 1018),
-            *[1100, 2000, 2999, 3000, 3999, 4000, 4999],
-            *[5000, 65535, 65536, 100000],
-        ]
-    },
-    **{
-        f"accepts, closes({code}, {described})": script(
-            accept(), close(code=code, reason=reason)
-        )
-        for code in [4000, 1001, 1005, 2000]
-        for described, reason in {
-            "reason": "why",
-            "123 bytes": "r" * 123,
-            "124 bytes": "r" * 124,
-            "123 bytes, 62 characters": "é" * 61 + "e",
-            "124 bytes, 62 characters": "é" * 62,
-            "124 bytes, 31 characters": "\U0001f600" * 31,
-        }.items()
-    },
-    "accepts, accepts": script(accept(), accept()),
-    "accepts, sends a frame, accepts": script(accept(), FRAME, accept()),
-    "accepts, closes, sends a frame": script(accept(), BYE, FRAME),
-    "accepts, closes, closes": script(accept(), BYE, close(code=4001)),
-    "accepts, closes, accepts": script(accept(), BYE, accept()),
-    "accepts, raises": script(accept(), ending="raise"),
-    "accepts, sends frames, raises": script(accept(), *[FRAME] * 100, ending="raise"),
-    "accepts, returns": script(accept(), ending="return"),
-    "accepts, sends a frame, returns": script(accept(), FRAME, ending="return"),
-    **{
-        f"accepts, sends {keys}": script(accept(), send(**keys), BYE)
-        for keys in [
-            {"text": "t", "bytes": b"b"},
-            {},
-            {"text": None, "bytes": None},
-            {"text": ""},
-            {"bytes": b""},
-            {"text": "t", "bytes": None},
-            {"text": None, "bytes": b"b"},
-            {"text": {"a": 1}},
-            {"text": "a\ud800"},
-            {"text": b"t"},
-            {"bytes": "t"},
-            {"bytes": bytearray(b"ba")},
-            {"text": "NaN"},
-            {"text": '{"a": [-Infinity]}'},
-        ]
-    },
-    "accepts, sends an unknown event": script(accept(), {"type": "unknown"}, BYE),
-    FLOOD: script(accept(), *[FRAME] * 10_000, BYE),
-}
-
-# What the rows leave open.
-BORDERS: dict[str, Case] = {
-    "has other keys": script(
-        accept(foo=1, subprotocol=None, headers=[]), send(text="t", foo=1), BYE
-    ),
-    # Before the handshake is answered.
-    "accepts Y of y": script(accept(subprotocol="Y"), offered=("y",)),
-    "accepts '' of none": script(accept(subprotocol="")),
-    "accepts '' of x": script(accept(subprotocol=""), offered=("x",)),
-    "accepts b'y' of y": script(accept(subprotocol=b"y"), offered=("y",)),
-    **{
-        f"accepts with headers {headers!r}": script(accept(headers=headers), FRAME, BYE)
-        for headers in [
-            ((b"x-why", b"because"),),
-            [[b"X-Why", b"because"]],
-            [(b"x-a", "b")],
-            None,
-            {b"x-a": b"b"},
-            [b"x"],
-            [(b"x", 1)],
-            [(b"x-a", b"b\r\nx-c: d")],
-            [(b"x y", b"b")],
-            [(b":x", b"b")],
-            [(b"sec-websocket-accept", b"me")],
-            [(b"sec-websocket-extensions", b"foo")],
-            [(b"sec-websocket-protocol", b"y")],
-        ]
-    },
-    "accepts y of y with a header": script(
-        accept(headers=[(b"sec-websocket-protocol", b"y")]), offered=("y",)
-    ),
-    **{
-        f"closes({keys})": script(close(**keys))
-        for keys in [
-            {"code": None},
-            {"code": "4000"},
-            {"code": -1},
-            {"code": 4000, "reason": None},
-            {"code": 4000, "reason": 7},
-            {"code": 4000, "reason": "r" * 200},
-        ]
-    },
-    "closes, denies": script(close(), DENIAL, BODY),
-    "closes, returns": script(close(), ending="return"),
-    "closes, raises": script(close(), ending="raise"),
-    # Denial responses.
-    "denies with an empty body": script(DENIAL, body(body=b"")),
-    "denies with a bytearray": script(DENIAL, body(body=bytearray(b"no"))),
-    "denies with a body of 1 MiB": script(DENIAL, body(body=b"x" * 1024 * 1024)),
-    "denies with a cookie twice": script(
-        start(status=401, headers=[[b"Set-Cookie", b"a=1"], [b"Set-Cookie", b"b=2"]]),
-        BODY,
-    ),
-    "denies with content-length": script(
-        start(status=401, headers=[(b"content-length", b"2")]), BODY
-    ),
-    **{
-        f"denies, status {status!r}": script(start(status=status, headers=WHY), BODY)
-        for status in [200, 302, 403, 404, 500, 503, 599, 600, 99, 0, -1, 1000]
-    },
-    **{
-        f"denies, status {status!r}": script(start(status=status, headers=WHY), BODY)
-        for status in ["401", None, True]
-    },
-    # HTTP gives these no body.
-    **{
-        f"denies, status {status}": script(
-            start(status=status, headers=WHY), body(body=b"")
-        )
-        for status in [100, 101, 103, 204, 304]
-    },
-    "denies without status": script(start(headers=WHY), BODY),
-    "denies without headers": script(start(status=401), BODY),
-    **{
-        f"denies with headers {headers!r}": script(
-            start(status=401, headers=headers), BODY
-        )
-        for headers in [None, [], [("a", "b")], {b"a": b"b"}, [b"a"]]
-    },
-    "denies without body": script(DENIAL, body()),
-    "denies without body at first": script(DENIAL, body(more_body=True), BODY),
-    **{
-        f"denies with body {wrong!r}": script(DENIAL, body(body=wrong))
-        for wrong in ["no", None, {}]
-    },
-    "denies in part, then with a str": script(DENIAL, PART, body(body="no")),
-    "denies in part, then without body": script(DENIAL, PART, body()),
-    "denies in part": script(DENIAL, PART),
-    "denies in part, returns": script(DENIAL, PART, ending="return"),
-    "denies in part, raises": script(DENIAL, PART, ending="raise"),
-    "denies, returns": script(DENIAL, BODY, ending="return"),
-    "denies, raises": script(DENIAL, BODY, ending="raise"),
-    **{
-        f"{begins}, {goes_on}": script(*events, *more)
-        for begins, events in {
-            "starts to deny": [DENIAL],
-            "denies in part": [DENIAL, PART],
-            "denies": [DENIAL, BODY],
-        }.items()
-        for goes_on, more in {
-            "closes anyway": [close()],
-            "accepts": [accept()],
-            "accepts, sends a frame, closes": [accept(), FRAME, BYE],
-            "sends a frame": [FRAME],
-            "denies anew": [start(status=418, headers=[]), BODY],
-            "sends an unknown event, denies": [{"type": "unknown"}, BODY],
-            "closes, denies": [close(), BODY],
-            "accepts, denies": [accept(), BODY],
-        }.items()
-    },
-    "denies without start": script(BODY),
-    "denies without start, accepts": script(BODY, accept()),
-    "denies without start, closes": script(BODY, close()),
-    # After accept.
-    **{
-        f"accepts, closes({keys})": script(accept(), FRAME, close(**keys))
-        for keys in [
-            {"code": None},
-            {"code": None, "reason": "why"},
-            {"code": "4000"},
-            {"code": "x"},
-            {"code": 4001.5},
-            {"code": True},
-            {"code": [4000]},
-            *(
-                {"code": 4000, "reason": reason}
-                for reason in [None, "", 0, [], 7, b"why", ["why"], "\ud800", "a\x00b"]
-            ),
-        ]
-    },
-    "accepts, accepts, sends a frame, closes": script(accept(), accept(), FRAME, BYE),
-    "accepts, denies, sends a frame": script(accept(), DENIAL, BODY, FRAME, BYE),
-    "accepts, closes, denies": script(accept(), BYE, DENIAL, BODY),
-    "accepts, closes(1005), closes": script(accept(), close(code=1005), BYE),
-    "accepts, closes(1001), sends a frame": script(accept(), close(code=1001), FRAME),
-    "accepts, closes, returns": script(accept(), BYE, ending="return"),
-    "accepts, closes, raises": script(accept(), BYE, ending="raise"),
-    **{
-        f"accepts, sends {str(keys):.50}": script(accept(), send(**keys), BYE)
-        for keys in [
-            {"text": None},
-            {"bytes": None},
-            *({"text": text} for text in [{}, 1, 0, False, b"", ["t"]]),
-            *({"text": text} for text in [bytearray(b"t"), "\x00\U0001f600"]),
-            *({"text": text} for text in ["NaN, but no JSON", "[" * 100_000]),
-            *({"bytes": data} for data in ["", 1, 0, [1, 2], ["t"], {"a": 1}]),
-            {"bytes": bytearray()},
-            *({"text": "t", "bytes": data} for data in [b"", "b"]),
-            *({"text": "", "bytes": data} for data in [b"b", b"", None]),
-            {"text": None, "bytes": b""},
-            {"text": b"t", "bytes": None},
-        ]
-    },
-    # No close, at which Daphne may drop what is so large.
-    "accepts, sends 1 MiB": script(accept(), send(text="x" * 1024 * 1024)),
-    "accepts, sends over 1 MiB": script(accept(), send(text="x" * 1024 * 1024 + "x")),
-    "accepts, sends over 1 MiB in UTF-8": script(
-        accept(), send(text="é" * 512 * 1024 + "x")
-    ),
-    "accepts, sends over 1 MiB of bytes": script(
-        accept(), send(bytes=b"x" * 1024 * 1024 + b"x")
-    ),
-    # What is no event, or none for an application to send.
-    **{
-        f"{name} {event!r}": script(*before, event, *after)
-        for event in [
-            {},
-            None,
-            "websocket.accept",
-            [],
-            {"text": "without type"},
-            {"type": None},
-            {"type": 1},
-            {"type": "websocket.connect"},
-            {"type": "websocket.receive", "text": "t"},
-            {"type": "websocket.disconnect", "code": 1000},
-            {"type": "http.response.start", "status": 200, "headers": []},
-        ]
-        for name, before, after in [
-            ("before accept:", [], [accept(), BYE]),
-            ("before close:", [], [close()]),
-            ("after accept:", [accept()], [FRAME, BYE]),
-            ("after close:", [accept(), BYE], []),
-            ("after refusal:", [close()], []),
-        ]
-    },
-}
 
 # What a consumer may well send, in any order.
 EVENTS = [
@@ -431,78 +119,7 @@ CASES = {
 }
 
 
-# Consumers that answer the handshake in ways that no script has.
-
-
-class Denying(AsyncJsonWebsocketConsumer):
-    async def connect(self) -> None:
-        raise DenyConnection
-
-
-class SyncDenying(JsonWebsocketConsumer):
-    def connect(self) -> None:
-        raise DenyConnection
-
-
-class Swallowing(AsyncJsonWebsocketConsumer):
-    async def connect(self) -> None:
-        with suppress(Exception):
-            await self.send_json({"type": "jwt-expired"})
-        await self.close(4401)
-
-
-class SyncSwallowing(JsonWebsocketConsumer):
-    def connect(self) -> None:
-        with suppress(Exception):
-            self.send_json({"type": "jwt-expired"})
-        self.close(4401)
-
-
-EXTENSION = "websocket.http.response"
-
-
-class Polite(AsyncJsonWebsocketConsumer):
-    """Says why, where that is possible."""
-
-    async def connect(self) -> None:
-        if EXTENSION in self.scope.get("extensions", {}):
-            await AsyncConsumer.send(self, DENIAL)
-            await AsyncConsumer.send(self, BODY)
-        else:
-            await self.close()
-
-
-class SyncPolite(JsonWebsocketConsumer):
-    def connect(self) -> None:
-        if EXTENSION in self.scope.get("extensions", {}):
-            SyncConsumer.send(self, DENIAL)
-            SyncConsumer.send(self, BODY)
-        else:
-            self.close()
-
-
-CONSUMERS: dict[str, Any] = {
-    "denying-async": Denying.as_asgi(),
-    "denying-sync": SyncDenying.as_asgi(),
-    "swallowing-async": Swallowing.as_asgi(),
-    "swallowing-sync": SyncSwallowing.as_asgi(),
-    "polite-async": Polite.as_asgi(),
-    "polite-sync": SyncPolite.as_asgi(),
-    "foreign-async": OriginValidator(Polite.as_asgi(), ["elsewhere.example"]),
-    "foreign-sync": OriginValidator(SyncPolite.as_asgi(), ["elsewhere.example"]),
-}
 PATHS = [*CONSUMERS, "nowhere"]
-
-application = ProtocolTypeRouter(
-    {
-        "websocket": URLRouter(
-            [
-                path("", scripts.perform),
-                *(path(f"{name}/", consumer) for name, consumer in CONSUMERS.items()),
-            ]
-        )
-    }
-)
 
 
 class Observations(NamedTuple):
@@ -512,35 +129,46 @@ class Observations(NamedTuple):
     paths: dict[str, Observed]
 
 
-async def observe_everything(url: str) -> Observations:
-    floods, others = [], []
-    for name in CASES:
-        (floods if name.startswith(FLOOD) else others).append(name)
-    paths = [await observe(f"{url}/{name}", script()) for name in PATHS]
-    observed = [await observe(url, CASES[name]) for name in floods]
-    observed += await observe_all(url, [CASES[name] for name in others])
-    return Observations(dict(zip(floods + others, observed)), dict(zip(PATHS, paths)))
+async def observe_everything(urls: list[str]) -> list[Observations]:
+    floods = [name for name in CASES if name.startswith(FLOOD)]
+    # Those that close come last: they take no time.
+    others = sorted(
+        (name for name in CASES if name not in floods),
+        key=lambda name: any(word[0] == "close" for word, _ in said(CASES[name])),
+    )
+    # One at a time: a flood keeps all else waiting.
+    flooded = [[await observe(url, CASES[name]) for name in floods] for url in urls]
+    paths = [
+        [await observe(f"{url}/{name}", script()) for name in PATHS] for url in urls
+    ]
+    cases = [CASES[name] for name in others]
+    observed = await asyncio.gather(*(observe_all(url, cases) for url in urls))
+    return [
+        Observations(
+            dict(zip(floods + others, flooded[number] + observed[number])),
+            dict(zip(PATHS, paths[number])),
+        )
+        for number in range(len(urls))
+    ]
+
+
+def served(server: Server) -> AbstractContextManager[str]:
+    return serving(server, application="tests.cases:application")
 
 
 @pytest.fixture(scope="module")
 def observations() -> dict[Server, Observations]:
-    async def observe_servers(urls: list[str]) -> list[Observations]:
-        return await asyncio.wait_for(
-            asyncio.gather(*map(observe_everything, urls)), timeout=100
-        )
-
     with ExitStack() as stack:
-        urls = [
-            stack.enter_context(serving(server, application=f"{__name__}:application"))
-            for server in SERVERS
-        ]
-        return dict(zip(SERVERS, asyncio.run(observe_servers(urls))))
+        urls = [stack.enter_context(served(server)) for server in SERVERS]
+        everything = asyncio.wait_for(observe_everything(urls), timeout=100)
+        return dict(zip(SERVERS, asyncio.run(everything)))
 
 
 class Prediction(NamedTuple):
     client_view: ClientView
-    undeliverable: list[Undeliverable]
     denial_response: DenialResponse | None
+    #: Which of the events that were sent, by their number, are undeliverable.
+    undeliverable: list[int]
 
 
 async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
@@ -561,38 +189,81 @@ async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
     try:
         if at != "/":
             while communicator.client_view.close_code is None:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
         elif ending == "wait":
             while len(communicator.transcript) <= len(events):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
         else:
             await asyncio.wait([communicator.future])
+        _, *sent = communicator.transcript
+        undeliverable = [id(found.event) for found in communicator.undeliverable]
         return Prediction(
             communicator.client_view,
-            communicator.undeliverable,
             communicator.denial_response,
+            [n for n, record in enumerate(sent) if id(record.event) in undeliverable],
         )
     finally:
         communicator.stop(exceptions=False)
         await asyncio.wait([communicator.future])
 
 
-# Where the table is not exact. That something is undeliverable, it says all the same.
-_CONVERTED = "Hypercorn makes an int or bytes of it: no reason to write it"
-INEXACT: dict[tuple[Server, str], str] = {
-    ("hypercorn", "accepts, closes({'code': '4000'})"): _CONVERTED,
-    ("hypercorn", "accepts, closes({'code': 4001.5})"): _CONVERTED,
-    ("hypercorn", "accepts, sends {'bytes': 1}"): _CONVERTED,
-    ("hypercorn", "accepts, sends {'bytes': 0}"): _CONVERTED,
-    ("hypercorn", "accepts, sends {'bytes': [1, 2]}"): _CONVERTED,
-    **{
-        (server, f"swallowing-{kind}"): "what a consumer swallows is in no event"
-        for server in SERVERS
-        for kind in KINDS
+def both(*names: str) -> set[tuple[Server, str]]:
+    servers: list[Server] = ["uvicorn", "hypercorn"]
+    return set(product(servers, names))
+
+
+# Where client_view is not exact, and why that may stay so.
+INEXACT: dict[str, set[tuple[Server, str]]] = {
+    "What a consumer swallows is in no event.": {
+        (server, f"swallowing-{kind}") for server in SERVERS for kind in KINDS
     },
+    # All that follows, no consumer has any reason to send. It is undeliverable.
+    "Hypercorn converts it; the table says that it raises.": {
+        ("hypercorn", "accepts, closes({'code': '4000'})"),
+        ("hypercorn", "accepts, closes({'code': 4001.5})"),
+        ("hypercorn", "accepts, sends {'bytes': 1}"),
+        ("hypercorn", "accepts, sends {'bytes': 0}"),
+        ("hypercorn", "accepts, sends {'bytes': [1, 2]}"),
+        ("hypercorn", "accepts with headers [(b'x-a', 'b')]"),
+        ("hypercorn", "denies with status 600"),
+    },
+    "Uvicorn takes it for no reason; the table says that it raises.": {
+        ("uvicorn", "accepts, closes({'code': 4000, 'reason': 0})"),
+        ("uvicorn", "accepts, closes({'code': 4000, 'reason': []})"),
+    },
+    "Uvicorn raises; the table says that it sends no code.": {
+        ("uvicorn", "accepts, closes({'code': None, 'reason': 'why'})"),
+    },
+    "The table looks at no header's name and value.": both(
+        "accepts with headers [(b'x-a', b'b\\r\\nx-c: d')]",
+        "accepts with headers [(b'x y', b'b')]",
+        "accepts with headers [(b':x', b'b')]",
+        "accepts with headers [(b'sec-websocket-accept', b'me')]",
+        "accepts with headers [(b'sec-websocket-extensions', b'foo')]",
+        "accepts with headers [(b'sec-websocket-protocol', b'y')]",
+        "accepts y of y in a header",
+    ),
 }
-# Where undeliverable is not exact.
-SILENT: dict[tuple[Server, str], str] = {}
+# Where undeliverable is not exact, and why that may stay so.
+SILENT: dict[str, set[tuple[Server, str]]] = {
+    "The table looks at no header's name and value.": both(
+        "accepts with headers [(b'x-a', b'b\\r\\nx-c: d')]",
+        "accepts with headers [(b'x y', b'b')]",
+        "accepts with headers [(b':x', b'b')]",
+        "accepts with headers [(b'sec-websocket-accept', b'me')]",
+        "accepts with headers [(b'sec-websocket-extensions', b'foo')]",
+        "accepts with headers [(b'sec-websocket-protocol', b'y')]",
+    ),
+    "To the client, this is no denial, but an acceptance that it refuses.": both(
+        "denies with status 101"
+    ),
+}
+
+
+def is_known(
+    differences: dict[str, set[tuple[Server, str]]], server: Server, name: str
+) -> bool:
+    return any((server, name) in cases for cases in differences.values())
 
 
 def show(*sides: object) -> str:
@@ -610,73 +281,66 @@ def compare_views(server: Server, name: str, view: ClientView, got: Observed) ->
     if view.status != 101 and view.close_code is None:
         # No answer yet. This client has given up in the end.
         view = view._replace(close_code=1006, close_reason="")
-    is_exact = (server, name) not in INEXACT
+    is_exact = not is_known(INEXACT, server, name)
     assert (view == seen) is is_exact, show(server, name, CASES.get(name), view, seen)
-
-
-def compare_words(
-    server: Server, name: str, foretold: Prediction, got: Observed
-) -> None:
-    told, understood = said(CASES[name]), heard(CASES[name], got)
-    undeliverable, denial = foretold.undeliverable, foretold.denial_response
-    is_exact = (server, name) not in SILENT
-    assert ((undeliverable == []) is (told == understood)) is is_exact, show(
-        server, name, undeliverable, told, understood
-    )
-    if denial is not None and told == understood:
-        assert denial.body == got.body
-        assert set(as_text(denial.headers)) <= set(got.headers)
 
 
 def read(message: str | bytes) -> object:
     return payload({"bytes" if isinstance(message, bytes) else "text": message})
 
 
-# What the application said, and what was understood of it, in the same words.
+# What the application says, event by event, and what is heard of it, in the same words.
 
 Word = tuple[Any, ...]
 
 
-def said(case: Case) -> list[Word]:
-    words: list[Word] = []
+UNFINISHED = "a denial response of which there is more to come"
+
+
+class Saying(NamedTuple):
+    word: Word
+    #: The numbers of its events.
+    events: list[int]
+
+
+def said(case: Case) -> list[Saying]:
+    sayings: list[Saying] = []
     accepted = False
-    for event in case.script.events:
+    for number, event in enumerate(case.script.events):
         match event:
             case {"type": "websocket.accept", **keys}:
                 accepted = True
                 headers = as_text(keys.get("headers", ()))
-                words.append(("accept", keys.get("subprotocol") or None, headers))
+                word: Word = ("accept", keys.get("subprotocol") or None, headers)
             case {"type": "websocket.send", **keys}:
                 text, data = keys.get("text"), keys.get("bytes")
                 # An empty text beside bytes says nothing.
-                if text or (text is not None and data is None):
-                    words.append(("frame", meant(text)))
-                if data is not None:
-                    words.append(("frame", data))
-                if text is data is None:
-                    words.append(("nonsense", event))
+                texts = (
+                    [] if text is None or (text == "" and data is not None) else [text]
+                )
+                word = ("frame", *map(meant, texts), *([] if data is None else [data]))
             case {"type": "websocket.close", **keys}:
                 code, reason = keys.get("code"), keys.get("reason")
                 if code is None and accepted:
                     code = 1000
-                words.append(("close", code, "" if reason is None else reason))
+                word = ("close", code, "" if reason is None else reason)
             case {"type": "websocket.http.response.start", **keys}:
                 headers = as_text(keys.get("headers", ()))
-                words.append(("denial", keys.get("status"), headers, b"", False))
-            case {"type": "websocket.http.response.body", **keys} if is_unfinished(
-                words
-            ) and isinstance(keys.get("body", b""), (bytes, bytearray)):
-                *denial, begun, _ = words[-1]
-                is_finished = not keys.get("more_body")
-                words[-1] = (*denial, begun + keys.get("body", b""), is_finished)
+                word = (UNFINISHED, keys.get("status"), headers, b"")
+            case {"type": "websocket.http.response.body", **keys} if (
+                sayings
+                and sayings[-1].word[0] == UNFINISHED
+                and isinstance(keys.get("body", b""), (bytes, bytearray))
+            ):
+                word, events = sayings.pop()
+                chunks = word[-1] + keys.get("body", b"")
+                name = word[0] if keys.get("more_body") else "denial"
+                sayings.append(Saying((name, *word[1:-1], chunks), [*events, number]))
+                continue
             case _:
-                words.append(("nonsense", event))
-    return words
-
-
-def is_unfinished(words: list[Word]) -> bool:
-    """Whether they end in a denial response of which there is more to come."""
-    return bool(words) and words[-1][0] == "denial" and not words[-1][-1]
+                word = ("nonsense", event)
+        sayings.append(Saying(word, [number]))
+    return sayings
 
 
 def meant(text: object) -> object:
@@ -696,26 +360,62 @@ def as_text(headers: Any) -> list[tuple[str, str]]:
 
 def heard(case: Case, got: Observed) -> list[Word]:
     """What a browser understands."""
-    told = said(case)
-    [wanted] = [word[2] for word in told if word[0] == "accept"][:1] or [[]]
+    told = [saying.word for saying in said(case)]
     if got.status == 101 and got.headers:
-        if case.subprotocols and got.subprotocol is None:
-            return []
+        wanted = next(word[2] for word in told if word[0] == "accept")
         headers = [header for header in wanted if header in got.headers]
-        words: list[Word] = [("accept", got.subprotocol, headers)]
+        is_refused = case.subprotocols and got.subprotocol is None
+        selected = "none, which it refuses" if is_refused else got.subprotocol
+        words: list[Word] = [("accept", selected, headers)]
         words += [("frame", read(message)) for message in got.messages]
-        # That the application has ended, however it shows, was said by nobody.
+        # How a server takes it that the application ends was said by nobody.
         closes = any(word[0] == "close" for word in told)
         if got.close_code is not None and (closes or case.script.ending == "wait"):
             # 1006 stands for no close frame at all (RFC 6455 section 7.1.5).
-            code = None if got.close_code == 1006 else got.close_code
-            words.append(("close", code, got.close_reason))
+            is_dropped = got.close_code == 1006
+            words.append(
+                ("drop",) if is_dropped else ("close", got.close_code, got.close_reason)
+            )
         return words
     for word in told:
         if word[0] == "denial" and word[1] == got.status:
             headers = [header for header in word[2] if header in got.headers]
-            return [("denial", got.status, headers, got.body, True)]
+            return [("denial", got.status, headers, got.body)]
     return [("close", None, "")] if got.status == 403 else []
+
+
+def compare_words(
+    server: Server, name: str, foretold: Prediction, got: Observed
+) -> None:
+    sayings, understood = said(CASES[name]), heard(CASES[name], got)
+    undeliverable, denial = foretold.undeliverable, foretold.denial_response
+    told = [word for word, _ in sayings if word[0] != UNFINISHED]
+    shown = show(server, name, sayings, undeliverable, understood)
+    if told != understood:
+        assert undeliverable, shown
+    elif len(told) == len(sayings):
+        assert not undeliverable, shown
+        if denial is not None:
+            headers = as_text(denial.headers)
+            assert [("denial", denial.status, headers, denial.body)] == told, shown
+    for word, events in sayings:
+        if word[0] != UNFINISHED and not set(events) & set(undeliverable):
+            assert word in understood, f"{word} is not heard\n{shown}"
+            understood.remove(word)
+
+
+def compare(server: Server, name: str, foretold: Prediction, got: Observed) -> None:
+    compare_views(server, name, foretold.client_view, got)
+    if is_known(SILENT, server, name):
+        with pytest.raises(AssertionError):
+            compare_words(server, name, foretold, got)
+    else:
+        compare_words(server, name, foretold, got)
+
+
+# Fifty clients at a time can be too slow for a server's timeouts. What seems to be
+# wrong is looked at again, alone; but not if everything is wrong.
+second_looks = iter(range(10))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -723,11 +423,14 @@ def heard(case: Case, got: Observed) -> list[Word]:
 async def test_client_view_is_what_a_client_gets_and_undeliverable_what_it_does_not(
     server: Server, name: str, observations: dict[Server, Observations]
 ) -> None:
-    case, got = CASES[name], observations[server].cases[name]
-    foretold = await predict(server, case)
-    compare_views(server, name, foretold.client_view, got)
-    if not is_unfinished(said(case)):
-        compare_words(server, name, foretold, got)
+    foretold = await predict(server, CASES[name])
+    try:
+        compare(server, name, foretold, observations[server].cases[name])
+    except AssertionError:
+        if next(second_looks, None) is None:
+            raise
+        with served(server) as url:
+            compare(server, name, foretold, await observe(url, CASES[name]))
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -738,3 +441,5 @@ async def test_client_view_is_what_a_client_of_a_consumer_gets(
     foretold = await predict(server, script(), f"/{name}/")
     got = observations[server].paths[name]
     compare_views(server, name, foretold.client_view, got)
+    if foretold.denial_response is not None:
+        assert foretold.denial_response.body == got.body

@@ -62,6 +62,7 @@ async def perform(
     communicator.servers = servers
     await communicator.send_input(CONNECT)
     while len(communicator.transcript) < 1 + len(events):
+        assert not communicator.future.done()
         await asyncio.sleep(0)
     if ending != "wait":
         await asyncio.wait([communicator.future])
@@ -236,7 +237,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
            0.0 ms  -> connect
            0.0 ms  <- accept     subprotocol chat, headers [(b'a', b'b')]\
   !! selects a subprotocol that is not offered: the client gets no answer: the\
- connection drops from Daphne and Hypercorn, an answer that it refuses from Uvicorn
+ connection drops on Daphne and Hypercorn, an answer that it refuses on Uvicorn
         a client of Daphne sees: no answer, then close code 1006""",
     ),
     "the seed case": (
@@ -394,15 +395,12 @@ async def test_what_is_cut_off_says_how_much_it_was() -> None:
     )
     assert lines_of(communicator.transcript)[2:] == [
         f"<- send       {'x' * 50}",
-        f"<- send       {'y' * 47}... (51 in all)",
-        f"<- send       b'{'z' * 45}... (99 in all)",
+        f"<- send       {'y' * 50}... (51 in all)",
+        f"<- send       b'{'z' * 48}... (99 in all)",
     ]
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/" + "p" * 1_000, "/?token=" + "t" * 1_000, "/" + "p" * 99 + "?" + "t" * 99],
-)
+@pytest.mark.parametrize("path", ["/" + "p" * 1_000, "/?token=" + "t" * 1_000])
 async def test_the_line_of_the_path_fits_a_terminal(path: str) -> None:
     communicator = await perform(path=path)
     first, _, _ = str(communicator.transcript).splitlines()
@@ -470,7 +468,7 @@ async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None
         "What passed between test and application: /ws/?token=old",
         *start,
         *(f"   0.0 ms  <- send       {number}" for number in range(3, 11)),
-        "   ... 71 more events ...",
+        "     ...      71 more events",
         *(f"   0.0 ms  <- send       {number}" for number in range(82, 101)),
         *end,
     ]
@@ -603,19 +601,18 @@ TASKS: dict[str, Callable[[RecordingWebsocketCommunicator], object]] = {
     "judging": lambda communicator: communicator.undeliverable,
     "client_view": lambda communicator: communicator.client_view,
     "showing": lambda communicator: str(communicator.transcript),
-    "repr": repr,
 }
 
 
 async def seconds_an_event(events: tuple[Event, ...]) -> dict[str, float]:
     times = {}
-    start = time.perf_counter()
+    start = time.process_time()
     communicator = await perform(*events)
-    times["recording"] = time.perf_counter() - start
+    times["recording"] = time.process_time() - start
     for name, task in TASKS.items():
-        start = time.perf_counter()
+        start = time.process_time()
         task(communicator)
-        times[name] = time.perf_counter() - start
+        times[name] = time.process_time() - start
     return {name: seconds / len(events) for name, seconds in times.items()}
 
 

@@ -147,12 +147,13 @@ async def test_a_return_ends_the_call_at_once(
 
 @each_kind
 @pytest.mark.parametrize("ending", ["return", "raise"])
+@pytest.mark.parametrize("interval", [0.01, TIMEOUT])
 async def test_receive_nothing_answers_at_once_when_the_application_ends(
-    kind: Kind, ending: Any
+    kind: Kind, ending: Any, interval: float
 ) -> None:
     communicator = await started(Script((), ending), kind)
     with within(AT_ONCE):
-        assert await communicator.receive_nothing(TIMEOUT)
+        assert await communicator.receive_nothing(TIMEOUT, interval)
 
 
 @each_kind
@@ -176,7 +177,7 @@ async def test_receive_nothing_says_what_the_parent_does_of_the_dead(
         communicator = communicator_class(application, "/")
         await communicator.send_input(CONNECT)
         with suppress(Boom, asyncio.TimeoutError):
-            await call(communicator, name, 0.05)
+            await call(communicator, name, 0.05 if ending == "wait" else 0.5)
         try:
             answers.append(repr(await communicator.receive_nothing()))
         except (Boom, asyncio.CancelledError) as error:
@@ -314,6 +315,18 @@ async def test_the_call_waits_out_its_timeout_as_long_as_the_application_runs(
     with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
         await call(communicator, name, 0.1)
     assert time.monotonic() - start >= 0.05
+
+
+async def test_what_others_take_out_of_the_queue_does_not_prolong_the_call() -> None:
+    communicator = RecordingWebsocketCommunicator(hanging, "/")
+    receiving = asyncio.ensure_future(communicator.receive_output(0.1))
+    for _ in range(100):
+        communicator.output_queue.put_nowait(FRAME)
+        communicator.output_queue.get_nowait()
+        await asyncio.wait([receiving], timeout=0.01)
+        if receiving.done():
+            break
+    assert isinstance(receiving.exception(), asyncio.TimeoutError)
 
 
 @pytest.mark.parametrize(

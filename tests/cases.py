@@ -1,0 +1,407 @@
+"""What applications say in the tests of what clients hear."""
+
+from contextlib import suppress
+from typing import Any, Literal
+
+from channels.consumer import AsyncConsumer, SyncConsumer
+from channels.exceptions import DenyConnection
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import OriginValidator
+from django.urls import path
+
+from tests import scripts
+from tests.scripts import Script
+from tests.servers import Case
+
+Event = dict[str, object]
+Ending = Literal["wait", "return", "raise"]
+
+
+def accept(**keys: object) -> Event:
+    return {"type": "websocket.accept", **keys}
+
+
+def send(**keys: object) -> Event:
+    return {"type": "websocket.send", **keys}
+
+
+def close(**keys: object) -> Event:
+    return {"type": "websocket.close", **keys}
+
+
+def start(**keys: object) -> Event:
+    return {"type": "websocket.http.response.start", **keys}
+
+
+def body(**keys: object) -> Event:
+    return {"type": "websocket.http.response.body", **keys}
+
+
+def script(
+    *events: object, ending: Ending = "wait", offered: tuple[str, ...] = ()
+) -> Case:
+    return Case(Script(events, ending), subprotocols=offered)
+
+
+FRAME = send(text="hello")
+BYE = close(code=4000)
+WHY = [(b"x-why", b"because")]
+DENIAL = start(status=401, headers=WHY)
+BODY = body(body=b"no")
+PART = body(body=b"a", more_body=True)
+FLOOD = "accepts, sends 10,000 frames, closes"
+
+CODES = [
+    *[-1, 0, 1, 999, 1000],
+    *range(1001, 1018),
+    *[1100, 2000, 2999, 3000, 3999, 4000, 4999],
+    *[5000, 65535, 65536, 100000],
+]
+REASONS = {
+    "a reason": "why",
+    "123 bytes": "r" * 123,
+    "124 bytes": "r" * 124,
+    "123 bytes, 62 characters": "é" * 61 + "e",
+    "124 bytes, 62 characters": "é" * 62,
+    "124 bytes, 31 characters": "\U0001f600" * 31,
+}
+FRAMES: list[Event] = [
+    {"text": "t", "bytes": b"b"},
+    {},
+    {"text": None, "bytes": None},
+    {"text": ""},
+    {"bytes": b""},
+    {"text": "t", "bytes": None},
+    {"text": None, "bytes": b"b"},
+    {"text": {"a": 1}},
+    {"text": "a\ud800"},
+    {"text": b"t"},
+    {"bytes": "t"},
+    {"bytes": bytearray(b"ba")},
+    {"text": "NaN"},
+    {"text": '{"a": [-Infinity]}'},
+]
+
+# Every row of the README's "What real servers do", in its order.
+ROWS: dict[str, Case] = {
+    # Before the handshake is answered.
+    "accepts": script(accept()),
+    "closes": script(close()),
+    "closes(1000)": script(close(code=1000)),
+    "closes(4401, a reason)": script(close(code=4401, reason="why")),
+    "closes(a reason)": script(close(reason="why")),
+    "sends a frame, closes": script(FRAME, close(code=4401)),
+    "sends a frame, accepts": script(FRAME, accept(), FRAME, BYE),
+    "sends bytes, raises": script(send(bytes=b"\x00"), ending="raise"),
+    "raises": script(ending="raise"),
+    "returns": script(ending="return"),
+    "never answers": script(),
+    "accepts x of none": script(accept(subprotocol="x")),
+    "accepts x of y": script(accept(subprotocol="x"), offered=("y",)),
+    "accepts x of none, raises": script(accept(subprotocol="x"), ending="raise"),
+    "accepts x of none, closes": script(accept(subprotocol="x"), BYE),
+    "accepts y of x and y": script(
+        accept(subprotocol="y"), FRAME, BYE, offered=("x", "y")
+    ),
+    "accepts none of x and y": script(accept(), FRAME, BYE, offered=("x", "y")),
+    "accepts with headers": script(accept(headers=WHY)),
+    "accepts with a cookie twice": script(
+        accept(headers=[(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")])
+    ),
+    "accepts with str headers": script(accept(headers=[("x-a", "b")])),
+    "closes, closes": script(close(), BYE),
+    "closes, accepts, sends a frame": script(close(), accept(), FRAME),
+    "closes, sends a frame": script(close(), FRAME),
+    "denies": script(DENIAL, BODY),
+    "denies in two parts": script(DENIAL, PART, BODY),
+    "denies in three parts": script(DENIAL, PART, PART, body(body=b"", more_body=None)),
+    "starts to deny": script(DENIAL),
+    "starts to deny, returns": script(DENIAL, ending="return"),
+    "starts to deny, raises": script(DENIAL, ending="raise"),
+    "starts to deny, closes": script(DENIAL, close()),
+    # After accept.
+    "accepts, sends frames, closes(4401, a reason)": script(
+        accept(), FRAME, send(bytes=b"\x00\x01"), close(code=4401, reason="why")
+    ),
+    "accepts, sends frames": script(accept(), FRAME, send(text='{"a": [1]}')),
+    "accepts, closes": script(accept(), close()),
+    "accepts, closes(a reason)": script(accept(), close(reason="why")),
+    **{
+        f"accepts, closes({code})": script(accept(), FRAME, close(code=code))
+        for code in CODES
+    },
+    **{
+        f"accepts, closes({code}, {name})": script(
+            accept(), close(code=code, reason=reason)
+        )
+        for code in [4000, 1001, 1005, 2000]
+        for name, reason in REASONS.items()
+    },
+    "accepts, accepts": script(accept(), accept()),
+    "accepts, sends a frame, accepts": script(accept(), FRAME, accept()),
+    "accepts, closes, sends a frame": script(accept(), BYE, FRAME),
+    "accepts, closes, closes": script(accept(), BYE, close(code=4001)),
+    "accepts, closes, accepts": script(accept(), BYE, accept()),
+    "accepts, raises": script(accept(), ending="raise"),
+    "accepts, sends frames, raises": script(accept(), *[FRAME] * 100, ending="raise"),
+    "accepts, returns": script(accept(), ending="return"),
+    "accepts, sends a frame, returns": script(accept(), FRAME, ending="return"),
+    **{
+        f"accepts, sends {keys}": script(accept(), send(**keys), BYE) for keys in FRAMES
+    },
+    "accepts, sends an unknown event": script(accept(), {"type": "unknown"}, BYE),
+    FLOOD: script(accept(), *[FRAME] * 10_000, BYE),
+}
+
+HEADERS: list[object] = [
+    ((b"x-why", b"because"),),
+    [[b"X-Why", b"because"]],
+    [(b"x-a", "b")],
+    None,
+    {b"x-a": b"b"},
+    [b"x"],
+    [(b"x", 1)],
+    [(b"x-a", b"b\r\nx-c: d")],
+    [(b"x y", b"b")],
+    [(b":x", b"b")],
+    [(b"sec-websocket-accept", b"me")],
+    [(b"sec-websocket-extensions", b"foo")],
+    [(b"sec-websocket-protocol", b"y")],
+]
+STATUSES: list[object] = [
+    *[200, 302, 403, 404, 500, 503, 599],
+    *[600, 99, 0, -1, 1000, "401", None, True],
+]
+DENIAL_HEADERS: list[object] = [None, [], [("a", "b")], {b"a": b"b"}, [b"a"]]
+NO_BODIES: list[object] = ["no", None, {}]
+DENIALS: dict[str, list[object]] = {
+    "starts to deny": [DENIAL],
+    "denies in part": [DENIAL, PART],
+    "denies": [DENIAL, BODY],
+}
+CODES_THAT_ARE_NONE: list[object] = [None, "4000", "x", 4001.5, True, [4000]]
+ODD_REASONS: list[object] = [None, "", "\ud800", "a\x00b", 0, [], 7, b"why", ["why"]]
+CLOSES: list[Event] = [
+    *({"code": code} for code in CODES_THAT_ARE_NONE),
+    *({"code": 4000, "reason": reason} for reason in ODD_REASONS),
+    {"code": None, "reason": "why"},
+]
+ODD_TEXTS: list[object] = [
+    *[None, "\x00\U0001f600", "NaN, but no JSON"],
+    *[b"", ["t"], bytearray(b"t"), {}, 1, 0, False],
+]
+ODD_BYTES: list[object] = [None, "", bytearray(), [1, 2], ["t"], {"a": 1}, 1, 0]
+ODD_FRAMES: list[Event] = [
+    *({"text": text} for text in ODD_TEXTS),
+    *({"bytes": data} for data in ODD_BYTES),
+    {"text": "t", "bytes": b""},
+    {"text": "t", "bytes": "b"},
+    {"text": "", "bytes": b"b"},
+    {"text": "", "bytes": b""},
+    {"text": "", "bytes": None},
+    {"text": None, "bytes": b""},
+    {"text": b"t", "bytes": None},
+]
+NO_EVENTS: list[object] = [
+    {},
+    None,
+    "websocket.accept",
+    [],
+    {"text": "without type"},
+    {"type": None},
+    {"type": 1},
+    {"type": "websocket.connect"},
+    {"type": "websocket.receive", "text": "t"},
+    {"type": "websocket.disconnect", "code": 1000},
+    {"type": "http.response.start", "status": 200, "headers": []},
+]
+
+# What the rows leave open.
+BORDERS: dict[str, Case] = {
+    # Before the handshake is answered.
+    "accepts Y of y": script(accept(subprotocol="Y"), offered=("y",)),
+    "accepts '' of none": script(accept(subprotocol="")),
+    "accepts '' of x": script(accept(subprotocol=""), offered=("x",)),
+    "accepts b'y' of y": script(accept(subprotocol=b"y"), offered=("y",)),
+    **{
+        f"accepts with headers {headers}": script(accept(headers=headers), FRAME, BYE)
+        for headers in HEADERS
+    },
+    "accepts y of y in a header": script(
+        accept(headers=[(b"sec-websocket-protocol", b"y")]), offered=("y",)
+    ),
+    **{f"closes({keys})": script(close(**keys)) for keys in CLOSES},
+    "closes, denies": script(close(), DENIAL, BODY),
+    "closes, returns": script(close(), ending="return"),
+    "closes, raises": script(close(), ending="raise"),
+    # Denial responses.
+    "denies with an empty body": script(DENIAL, body(body=b"")),
+    "denies with a bytearray": script(DENIAL, body(body=bytearray(b"no"))),
+    "denies with a body of 1 MiB": script(DENIAL, body(body=b"x" * 1024 * 1024)),
+    "denies with a cookie twice": script(
+        start(status=401, headers=[[b"Set-Cookie", b"a=1"], [b"Set-Cookie", b"b=2"]]),
+        BODY,
+    ),
+    "denies with content-length": script(
+        start(status=401, headers=[(b"content-length", b"2")]), BODY
+    ),
+    **{
+        f"denies with status {status!r}": script(
+            start(status=status, headers=WHY), BODY
+        )
+        for status in STATUSES
+    },
+    # These have no body (RFC 9110 section 6.4.1).
+    **{
+        f"denies with status {status}": script(
+            start(status=status, headers=WHY), body(body=b"")
+        )
+        for status in [100, 101, 103, 204, 304]
+    },
+    "denies without status": script(start(headers=WHY), BODY),
+    "denies without headers": script(start(status=401), BODY),
+    **{
+        f"denies with headers {headers}": script(
+            start(status=401, headers=headers), BODY
+        )
+        for headers in DENIAL_HEADERS
+    },
+    "denies without body": script(DENIAL, body()),
+    "denies without body at first": script(DENIAL, body(more_body=True), BODY),
+    **{
+        f"denies with body {wrong!r}": script(DENIAL, body(body=wrong))
+        for wrong in NO_BODIES
+    },
+    "denies in part, then with a str": script(DENIAL, PART, body(body="no")),
+    "denies in part, then without body": script(DENIAL, PART, body()),
+    "denies in part, waits": script(DENIAL, PART),
+    "denies in part, returns": script(DENIAL, PART, ending="return"),
+    "denies in part, raises": script(DENIAL, PART, ending="raise"),
+    "denies, returns": script(DENIAL, BODY, ending="return"),
+    "denies, raises": script(DENIAL, BODY, ending="raise"),
+    **{
+        f"{name}, then {events}": script(*denial, *events)
+        for name, denial in DENIALS.items()
+        for events in (
+            [close(code=4401)],
+            [accept()],
+            [accept(), FRAME, BYE],
+            [FRAME],
+            [start(status=418, headers=[]), BODY],
+            [{"type": "unknown"}, BODY],
+            [close(), BODY],
+            [accept(), BODY],
+        )
+    },
+    "denies without start": script(BODY),
+    "denies without start, accepts": script(BODY, accept()),
+    "denies without start, closes": script(BODY, close()),
+    # After accept.
+    "accepts, sends, closes with other keys": script(
+        accept(foo=1, subprotocol=None, headers=[]), send(text="t", foo=1), close(foo=1)
+    ),
+    **{
+        f"accepts, closes({keys})": script(accept(), FRAME, close(**keys))
+        for keys in CLOSES
+    },
+    "accepts, accepts, sends a frame, closes": script(accept(), accept(), FRAME, BYE),
+    "accepts, denies, sends a frame": script(accept(), DENIAL, BODY, FRAME, BYE),
+    "accepts, closes, denies": script(accept(), BYE, DENIAL, BODY),
+    "accepts, closes(1005), closes": script(accept(), close(code=1005), BYE),
+    "accepts, closes(1001), sends a frame": script(accept(), close(code=1001), FRAME),
+    "accepts, closes, returns": script(accept(), BYE, ending="return"),
+    "accepts, closes, raises": script(accept(), BYE, ending="raise"),
+    **{
+        f"accepts, sends {keys}": script(accept(), send(**keys), BYE)
+        for keys in ODD_FRAMES
+    },
+    "accepts, sends 100,000 brackets": script(accept(), send(text="[" * 100_000), BYE),
+    # Without a close, at which Daphne may drop what is so large.
+    "accepts, sends 1 MiB": script(accept(), send(text="x" * 1024 * 1024)),
+    "accepts, sends over 1 MiB": script(accept(), send(text="x" * 1024 * 1024 + "x")),
+    "accepts, sends over 1 MiB in UTF-8": script(
+        accept(), send(text="é" * 512 * 1024 + "x")
+    ),
+    "accepts, sends over 1 MiB of bytes": script(
+        accept(), send(bytes=b"x" * 1024 * 1024 + b"x")
+    ),
+    **{
+        f"{name}: {event}": script(*before, event, *after)
+        for event in NO_EVENTS
+        for name, before, after in (
+            ("before accept", (), (accept(), BYE)),
+            ("before close", (), (close(),)),
+            ("after accept", (accept(),), (FRAME, BYE)),
+            ("after close", (accept(), BYE), ()),
+            ("after refusal", (close(),), ()),
+        )
+    },
+}
+
+
+# Consumers that answer the handshake in ways that no script has.
+
+
+class Denying(AsyncJsonWebsocketConsumer):
+    async def connect(self) -> None:
+        raise DenyConnection
+
+
+class SyncDenying(JsonWebsocketConsumer):
+    def connect(self) -> None:
+        raise DenyConnection
+
+
+class Swallowing(AsyncJsonWebsocketConsumer):
+    async def connect(self) -> None:
+        with suppress(Exception):
+            await self.send_json({"type": "jwt-expired"})
+        await self.close(4401)
+
+
+class SyncSwallowing(JsonWebsocketConsumer):
+    def connect(self) -> None:
+        with suppress(Exception):
+            self.send_json({"type": "jwt-expired"})
+        self.close(4401)
+
+
+EXTENSION = "websocket.http.response"
+
+
+class Polite(AsyncJsonWebsocketConsumer):
+    """Says why it refuses, where a server offers to pass that on."""
+
+    async def connect(self) -> None:
+        if EXTENSION in (self.scope.get("extensions") or {}):
+            await AsyncConsumer.send(self, DENIAL)
+            await AsyncConsumer.send(self, BODY)
+        else:
+            await self.close()
+
+
+class SyncPolite(JsonWebsocketConsumer):
+    def connect(self) -> None:
+        if EXTENSION in (self.scope.get("extensions") or {}):
+            SyncConsumer.send(self, DENIAL)
+            SyncConsumer.send(self, BODY)
+        else:
+            self.close()
+
+
+CONSUMERS: dict[str, Any] = {
+    "denying-async": Denying.as_asgi(),
+    "denying-sync": SyncDenying.as_asgi(),
+    "swallowing-async": Swallowing.as_asgi(),
+    "swallowing-sync": SyncSwallowing.as_asgi(),
+    "polite-async": Polite.as_asgi(),
+    "polite-sync": SyncPolite.as_asgi(),
+    "foreign-async": OriginValidator(Polite.as_asgi(), ["elsewhere.example"]),
+    "foreign-sync": OriginValidator(SyncPolite.as_asgi(), ["elsewhere.example"]),
+}
+ROUTES: list[Any] = [
+    path("", scripts.perform),  # type: ignore[arg-type]
+    *(path(f"{name}/", consumer) for name, consumer in CONSUMERS.items()),
+]
+application = ProtocolTypeRouter({"websocket": URLRouter(ROUTES)})

@@ -1,0 +1,189 @@
+"""What JavaScript in a real browser hears from Daphne is what ``client_view`` says."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import pytest
+
+from tests.cases import BYE, FRAME, accept, close, script, send
+from tests.scripts import to_query_string
+from tests.servers import Case, serving
+from tests.test_servers import predict
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",  # which cannot be had by root
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+CASES: dict[str, Case] = {
+    "accepts, sends, closes": script(
+        accept(),
+        FRAME,
+        send(text='{"a": [1, null]}'),
+        send(bytes=b"\x00\x01"),
+        close(code=4401),
+    ),
+    "accepts, closes": script(accept(), close()),
+    "accepts, closes for policy": script(accept(), close(code=1008)),
+    "selects a subprotocol": script(
+        accept(subprotocol="y"), FRAME, BYE, offered=("x", "y")
+    ),
+    "selects none": script(accept(), FRAME, BYE, offered=("x", "y")),
+    "sends NaN": script(accept(), send(text="NaN"), BYE),
+    "closes": script(close()),
+    "sends a frame, closes": script(
+        send(text='{"type": "jwt-expired"}'), close(code=4401)
+    ),
+    "crashes": script(ending="raise"),
+    "accepts, sends, crashes": script(accept(), FRAME, ending="raise"),
+}
+
+# Opens all the WebSockets, and posts what they heard when all are closed.
+PAGE = """\
+<!DOCTYPE html>
+<script>
+"use strict";
+const heard = {};
+let open = cases.length;
+for (const [name, url, subprotocols] of cases) {
+    const log = heard[name] = {messages: [], subprotocol: null};
+    const socket = new WebSocket(url, subprotocols);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => { log.subprotocol = socket.protocol || null; };
+    socket.onmessage = ({data}) => { log.messages.push(read(data)); };
+    socket.onclose = ({code, reason}) => {
+        Object.assign(log, {code, reason});
+        open -= 1;
+        if (open === 0) {
+            fetch("/", {method: "POST", body: JSON.stringify(heard)});
+        }
+    };
+}
+
+function read(data) {
+    if (typeof data !== "string") {
+        return {bytes: Array.from(new Uint8Array(data))};
+    }
+    try {
+        return JSON.parse(data);
+    } catch {
+        return data;
+    }
+}
+</script>
+"""
+
+
+@contextmanager
+def serving_page(page: str) -> Iterator[tuple[str, Queue[Any]]]:
+    """Serve one page, and queue what it posts."""
+    posts: Queue[Any] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/" else 404)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def do_POST(self) -> None:
+            posts.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", posts
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def browsing(url: str, profile: Path) -> Iterator[None]:
+    assert CHROMIUM is not None
+    browser = subprocess.Popen(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", url],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.killpg(browser.pid, signal.SIGKILL)
+        browser.wait()
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium, which on Debian is the package chromium")
+    with serving("daphne") as server:
+        cases = [
+            (
+                name,
+                f"{server}/?{to_query_string(case.script, case.kind)}",
+                case.subprotocols,
+            )
+            for name, case in CASES.items()
+        ]
+        page = f"<script>const cases = {json.dumps(cases)};</script>\n{PAGE}"
+        profile = tmp_path_factory.mktemp("profile")
+        with serving_page(page) as (url, posts), browsing(url, profile):
+            try:
+                report: dict[str, Any] = posts.get(timeout=60)
+            except Empty:
+                pytest.fail("Chromium has not reported within a minute")
+            return report
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_browser_hears_what_client_view_says(
+    name: str, heard: dict[str, Any]
+) -> None:
+    view = (await predict("daphne", CASES[name])).client_view
+    if name == "selects none":
+        # This the browser refuses, and other clients do not.
+        view = view._replace(messages=[], close_code=1006, close_reason="")
+    assert heard[name] == {
+        "subprotocol": view.subprotocol,
+        "messages": [
+            {"bytes": list(message)} if isinstance(message, bytes) else message
+            for message in view.messages
+        ],
+        "code": view.close_code,
+        "reason": view.close_reason,
+    }
+
+
+@pytest.mark.parametrize("name", ["selects none", "sends NaN"])
+async def test_what_only_a_browser_refuses_is_undeliverable(
+    name: str, heard: dict[str, Any]
+) -> None:
+    foretold = await predict("daphne", CASES[name])
+    assert foretold.undeliverable == [1 if name == "sends NaN" else 0]
+    assert heard[name]["code"] == (4000 if name == "sends NaN" else 1006)
