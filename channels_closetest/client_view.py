@@ -85,7 +85,10 @@ def event_type(event: object) -> str:
     # The abstract class comes last because it is slow, and every event is asked.
     if issubclass(type(event), (dict, MappingProxyType, Mapping)):
         mapping: Any = event
-        kind = mapping.get("type")
+        try:
+            kind = mapping.get("type")
+        except Exception:
+            return ""  # a mapping of the application's own making
         if issubclass(type(kind), str):
             return str.__str__(kind)
     return ""
@@ -182,7 +185,7 @@ class Connection:
         if self.phase == "open":
             self.close(event.get("code", 1005))
         elif self.phase != "over":
-            self.fail(None)
+            self.fail(self.status)
         self.phase = "left"
 
 

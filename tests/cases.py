@@ -174,6 +174,12 @@ STATUSES: list[object] = [
     *[600, 99, 0, -1, 1000, "401", None, True],
 ]
 DENIAL_HEADERS: list[object] = [None, [], [("a", "b")], {b"a": b"b"}, [b"a"]]
+BAD_STARTS: list[Event] = [
+    {"headers": []},
+    {"status": 600, "headers": []},
+    {"status": 401},
+    {"status": 401, "headers": [("a", "b")]},
+]
 NO_BODIES: list[object] = ["no", None, {}]
 DENIALS: dict[str, list[object]] = {
     "starts to deny": [DENIAL],
@@ -223,6 +229,7 @@ BORDERS: dict[str, Case] = {
     "accepts Y of y": script(accept(subprotocol="Y"), offered=("y",)),
     "accepts '' of none": script(accept(subprotocol="")),
     "accepts '' of x": script(accept(subprotocol=""), offered=("x",)),
+    "accepts '' of none, closes": script(accept(subprotocol=""), BYE),
     "accepts b'y' of y": script(accept(subprotocol=b"y"), offered=("y",)),
     **{
         f"accepts with headers {headers}": script(accept(headers=headers), FRAME, BYE)
@@ -273,7 +280,18 @@ BORDERS: dict[str, Case] = {
         f"denies with body {wrong!r}": script(DENIAL, body(body=wrong))
         for wrong in NO_BODIES
     },
+    "denies with a str, then with bytes": script(DENIAL, body(body="no"), BODY),
     "denies in part, then with a str": script(DENIAL, PART, body(body="no")),
+    "denies in part, then with a str, then with bytes": script(
+        DENIAL, PART, body(body="no"), BODY
+    ),
+    "denies in part, then without body, then with one": script(
+        DENIAL, PART, body(more_body=True), BODY
+    ),
+    **{
+        f"starts to deny with {keys}, closes": script(start(**keys), close())
+        for keys in BAD_STARTS
+    },
     "denies in part, then without body": script(DENIAL, PART, body()),
     "denies in part, waits": script(DENIAL, PART),
     "denies in part, returns": script(DENIAL, PART, ending="return"),

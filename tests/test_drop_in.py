@@ -647,6 +647,17 @@ async def test_a_frame_within_a_denial_response_is_kept() -> None:
     await communicator.disconnect()
 
 
+async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> None:
+    second = {**DENY, "status": 403}
+    events = (body(b"before"), DENY, body(b"no"), body(b"more"), second, body(b""))
+    communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
+    await communicator.send_input({"type": "websocket.connect"})
+    for _ in events:
+        await communicator.receive_output()
+    assert communicator.denial_response == denial(b"no")
+    await communicator.disconnect()
+
+
 async def test_frames_after_the_answer_are_left_to_the_test() -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((ACCEPT, TEXT, PLAIN)), "asgi"), "/"
@@ -787,6 +798,17 @@ async def test_wait_closed_gives_the_code_or_says_why_there_is_none(
     assert communicator.output_queue.empty()
     with suppress(Boom, asyncio.CancelledError):
         communicator.stop()
+
+
+async def test_wait_closed_leaves_what_comes_after_the_close_to_the_test() -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((ACCEPT, CLOSE, TEXT)), "asgi"), "/"
+    )
+    await communicator.connect()
+    assert await communicator.wait_closed() == 4401
+    assert communicator.pre_close_messages == []
+    assert await communicator.receive_output() is TEXT
+    await communicator.disconnect()
 
 
 async def test_wait_closed_waits_for_the_close() -> None:

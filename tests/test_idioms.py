@@ -242,6 +242,7 @@ def test_an_event_loop_may_be_run_for_each_call(
         loop.close()
 
 
+@made_outside_a_loop
 def test_a_communicator_may_be_made_in_set_up(
     communicator_class: CommunicatorClass,
 ) -> None:

@@ -21,6 +21,7 @@ from channels_closetest import (
 )
 from channels_closetest.client_view import payload
 from tests.cases import (
+    BAD_STARTS,
     BODY,
     BORDERS,
     BYE,
@@ -226,6 +227,9 @@ INEXACT: dict[str, set[tuple[Server, str]]] = {
         ("hypercorn", "accepts, sends {'bytes': [1, 2]}"),
         ("hypercorn", "accepts with headers [(b'x-a', 'b')]"),
         ("hypercorn", "denies with status 600"),
+    },
+    "Hypercorn looks at the start with the body only; the table says at once.": {
+        ("hypercorn", f"starts to deny with {keys}, closes") for keys in BAD_STARTS
     },
     "Uvicorn takes it for no reason; the table says that it raises.": {
         ("uvicorn", "accepts, closes({'code': 4000, 'reason': 0})"),

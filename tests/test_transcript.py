@@ -475,10 +475,16 @@ async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
-async def test_a_note_shows_the_whole_of_a_short_transcript() -> None:
-    lines = await excerpt(29)  # and the disconnect
-    assert [line for line in lines if "more event" in line] == []
-    assert len(lines) == 1 + 30 + 2
+@pytest.mark.parametrize(
+    ("events", "left_out"),
+    [(30, []), (31, []), (32, ["     ...      2 more events"])],
+)
+async def test_a_note_leaves_out_no_single_event(
+    events: int, left_out: list[str]
+) -> None:
+    lines = await excerpt(events - 1)  # and the disconnect
+    assert [line for line in lines if "more event" in line] == left_out
+    assert len(lines) == 1 + min(events, 31) + 2
 
 
 # What cannot be shown, copied or compared.
@@ -637,6 +643,18 @@ async def test_many_events_cost_no_more_each_than_few() -> None:
     for few, many in zip(floods(2_000), floods(20_000)):
         at_few, at_many = await seconds_an_event(few), await seconds_an_event(many)
         assert {name for name in at_few if at_many[name] >= 10 * at_few[name]} == set()
+
+
+async def test_strict_judges_each_event_once() -> None:
+    async def seconds_a_call(events: int) -> float:
+        communicator = await perform(ACCEPT, *[text("1")] * events)
+        communicator.strict = True
+        start = time.process_time()
+        for _ in range(events):
+            await communicator.receive_output()
+        return (time.process_time() - start) / events
+
+    assert await seconds_a_call(1_500) < 10 * await seconds_a_call(50)
 
 
 async def test_many_events_take_no_more_memory_each_than_few() -> None:

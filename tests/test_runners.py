@@ -1,0 +1,66 @@
+"""What test runners make of it, run as their users do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DJANGO = ["django", "test", "--settings=tests.settings"]
+PYTEST = ["pytest", "-p", "no:cacheprovider"]
+
+
+def run(*command: str) -> tuple[int, str]:
+    """Run a module. Gives its exit code and all that it prints."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        # What this run of pytest was told is not meant for another.
+        if not name.startswith("PYTEST_")
+    }
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-m", *command],
+        cwd=Path(__file__).parents[1],
+        env={**environment, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return process.returncode, process.stdout
+
+
+def test_it_works_with_unittest_alone() -> None:
+    code, output = run("unittest", "tests.runners.test_asyncio")
+    assert "\nRan 2 tests in" in output, output
+    assert code == 0, output
+
+
+def test_it_works_with_djangos_test_runner_in_parallel() -> None:
+    code, output = run(*DJANGO, "--parallel=2", "tests.runners.test_django")
+    assert "\nRan 8 tests in" in output, output
+    assert output.count("Cloning test database") == 2, output
+    assert code == 0, output
+
+
+def test_it_works_with_pytest_xdist() -> None:
+    code, output = run(*PYTEST, "--numprocesses=2", "tests/runners")
+    assert "= 13 passed in" in output, output
+    assert "2 workers" in output, output
+    assert code == 0, output
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="No notes before Python 3.11")
+@pytest.mark.parametrize(
+    "command",
+    [[*DJANGO, "tests.runners.failing"], [*PYTEST, "tests/runners/failing.py"]],
+)
+def test_a_failing_test_shows_what_has_passed(command: list[str]) -> None:
+    code, output = run(*command)
+    assert code == 1, output
+    assert "receive_json_from(timeout=0.01) timed out." in output
+    assert "What passed between test and application: /ws/echo/" in output
+    assert "ms  -> connect" in output
+    assert "ms  <- accept" in output
+    assert "a client of Daphne sees: HTTP 101" in output
