@@ -20,10 +20,7 @@ SERVERS = ("daphne", "uvicorn", "hypercorn")
 
 
 class ClientView(NamedTuple):
-    """What a real client has seen so far.
-
-    .. versionadded:: 0.1.0
-    """
+    """What a real client has seen so far."""
 
     #: The HTTP status of the handshake: 101 once accepted, None as long as there is
     #: no answer, and also when the connection drops without one.
@@ -44,8 +41,6 @@ class DenialResponse(NamedTuple):
 
     It is sent over the ASGI extension ``websocket.http.response`` ("WebSocket Denial
     Response").
-
-    .. versionadded:: 0.1.0
     """
 
     #: The HTTP status.
@@ -57,10 +52,7 @@ class DenialResponse(NamedTuple):
 
 
 class Undeliverable(NamedTuple):
-    """An event that the application sent and that not every client gets as sent.
-
-    .. versionadded:: 0.1.0
-    """
+    """An event that the application sent and that not every client gets as sent."""
 
     #: The ASGI event, as it was when it was sent.
     event: Any
@@ -71,10 +63,7 @@ class Undeliverable(NamedTuple):
 
 
 class UndeliverableWarning(UserWarning):
-    """A test read a frame that reaches no client: it was sent before ``accept()``.
-
-    .. versionadded:: 0.1.0
-    """
+    """A test read a frame that reaches no client: it was sent before ``accept()``."""
 
 
 # Reading events. An application may send anything at all, and what is not what ASGI

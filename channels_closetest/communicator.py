@@ -256,8 +256,6 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
     Every exception that leaves a call carries the transcript as a note (Python 3.11
     and later). A call that is cancelled loses nothing: what was on its way to it is
     there for the next call.
-
-    .. versionadded:: 0.1.0
     """
 
     #: The servers you deploy on: any of ``"daphne"``, ``"uvicorn"``, ``"hypercorn"``.

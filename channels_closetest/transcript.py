@@ -31,10 +31,7 @@ NOTE_HEAD, NOTE_TAIL = 10, 20
 
 
 class Record(NamedTuple):
-    """One event, as it was when it passed.
-
-    .. versionadded:: 0.1.0
-    """
+    """One event, as it was when it passed."""
 
     #: The ASGI callable the event passed through, as the application knows it:
     #: ``"receive"`` brings it what the test sends, ``"send"`` takes what it sends.
@@ -133,8 +130,6 @@ class Transcript(Sequence[Record]):
 
     A sequence of :class:`Record`; ``str()`` of it is made for reading. It goes on
     growing as long as the communicator that gave it is in use.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(

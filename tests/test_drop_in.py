@@ -649,12 +649,19 @@ async def test_a_frame_within_a_denial_response_is_kept() -> None:
 
 async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> None:
     second = {**DENY, "status": 403}
-    events = (body(b"before"), DENY, body(b"no"), body(b"more"), second, body(b""))
+    events = (
+        body(b"before"),
+        DENY,
+        body(b"no", more_body=True),
+        second,
+        body(b"pe"),
+        body(b"after"),
+    )
     communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
     await communicator.send_input({"type": "websocket.connect"})
     for _ in events:
         await communicator.receive_output()
-    assert communicator.denial_response == denial(b"no")
+    assert communicator.denial_response == denial(b"nope")
     await communicator.disconnect()
 
 
@@ -873,6 +880,21 @@ async def test_a_denial_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> 
     await communicator.disconnect()
 
 
+async def test_what_is_sent_is_known_as_it_was_when_it_was_sent() -> None:
+    start = {**DENY, "headers": [(b"a", b"b")]}
+    close = {**CLOSE}
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((start, close)), "asgi"), "/"
+    )
+    await communicator.send_input({"type": "websocket.connect"})
+    for sent in (start, close):
+        assert await communicator.receive_output() is sent
+    start["headers"] = start["status"] = close["code"] = close["reason"] = "changed"
+    assert communicator.denial_response == DenialResponse(401, [(b"a", b"b")], b"")
+    assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+    await communicator.disconnect()
+
+
 async def test_the_first_close_counts() -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((CLOSE, {"type": "websocket.close"})), "asgi"), "/"
@@ -1065,29 +1087,30 @@ async def test_an_odd_accept_is_as_with_the_parent(keys: dict[str, object]) -> N
 @pytest.mark.parametrize(
     ("start", "part", "response"),
     [
-        ({"status": 401}, {}, DenialResponse(401, [], b"")),
+        ({}, {}, (None, [], b"")),
+        ({"status": 401}, {}, (401, [], b"")),
         (
             {"status": 401, "headers": None},
             {"body": "no"},
-            DenialResponse(401, [], b""),
+            (401, [], b""),
         ),
         (
             {"status": 401, "headers": ((b"a", b"b"),)},
             {"body": b"no", "more_body": 0},
-            DenialResponse(401, [(b"a", b"b")], b"no"),
+            (401, [(b"a", b"b")], b"no"),
         ),
     ],
-    ids=["keys missing", "keys of wrong types", "other types that do"],
+    ids=["nothing", "keys missing", "keys of wrong types", "other types that do"],
 )
 async def test_an_odd_denial_is_read_as_far_as_it_goes(
-    start: Event, part: Event, response: DenialResponse
+    start: Event, part: Event, response: tuple[object, ...]
 ) -> None:
     events = (
         {"type": "websocket.http.response.start", **start},
         {"type": "websocket.http.response.body", **part},
     )
     communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
-    assert await communicator.connect() == (False, 401)
+    assert await communicator.connect() == (False, response[0])
     assert communicator.denial_response == response
     look(communicator)
     await communicator.disconnect()

@@ -137,11 +137,11 @@ async def observe_everything(urls: list[str]) -> list[Observations]:
         (name for name in CASES if name not in floods),
         key=lambda name: any(word[0] == "close" for word, _ in said(CASES[name])),
     )
-    # One at a time: a flood keeps all else waiting.
-    flooded = [[await observe(url, CASES[name]) for name in floods] for url in urls]
-    paths = [
-        [await observe(f"{url}/{name}", script()) for name in PATHS] for url in urls
-    ]
+    flooded, paths = [], []
+    for url in urls:
+        # One at a time: a flood keeps all else waiting.
+        flooded.append([await observe(url, CASES[name]) for name in floods])
+        paths.append([await observe(f"{url}/{name}", script()) for name in PATHS])
     cases = [CASES[name] for name in others]
     observed = await asyncio.gather(*(observe_all(url, cases) for url in urls))
     return [
