@@ -126,15 +126,18 @@ class Connection:
         self.status: Any = None
         self.subprotocol: str | None = None
         self.delivered: list[Mapping[str, Any]] = []
+        self._messages: list[Any] = []
         self.close_code: Any = None
         self.close_reason: Any = None
         self.denial_status: Any = None
 
     def view(self) -> ClientView:
+        # Each is decoded once, however often the view is asked for.
+        self._messages += map(payload, self.delivered[len(self._messages) :])
         return ClientView(
             self.status,
             self.subprotocol,
-            [payload(event) for event in self.delivered],
+            self._messages[:],
             self.close_code,
             self.close_reason,
         )
@@ -424,6 +427,14 @@ _OTHER = "any type that is not a key beside this one"
 # Uvicorn, Hypercorn, and what to write instead.
 # fmt: off
 
+_PARTS = [
+    Rule("a denial response without body", _without("body"),
+         nothing, no_answer, sent, _BODY_OF_BYTES),
+    Rule("a denial response with a body that is not bytes",
+         _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
+         nothing, no_answer, cut_body, _BODY_OF_BYTES),
+]
+
 RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "handshake": {
         _SEND: [
@@ -478,11 +489,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     # Daphne ignores the start of a denial response, and so is never in these two.
     "denial": {
         _BODY: [
-            Rule("a denial response without body", _without("body"),
-                 nothing, no_answer, sent, _BODY_OF_BYTES),
-            Rule("a denial response with a body that is not bytes",
-                 _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
-                 nothing, no_answer, cut_body, _BODY_OF_BYTES),
+            *_PARTS,
             Rule("a denial response in several parts", _with("more_body", bool),
                  nothing, sent, begun, _BODY_OF_BYTES),
         ],
@@ -505,11 +512,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     },
     "body": {
         _BODY: [
-            Rule("a denial response without body", _without("body"),
-                 nothing, no_answer, sent, _BODY_OF_BYTES),
-            Rule("a denial response with a body that is not bytes",
-                 _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
-                 nothing, no_answer, cut_body, _BODY_OF_BYTES),
+            *_PARTS,
         ],
         _OTHER: [
             Rule("sent within the body of a denial response", always,
