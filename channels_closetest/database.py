@@ -78,7 +78,12 @@ def _close_old_connections(**kwargs: object) -> None:
 
 
 def _spare_once(connection: Any) -> None:
+    spared_before = vars(connection).get("close_if_unusable_or_obsolete")
+
     def close_if_unusable_or_obsolete() -> None:
-        del connection.close_if_unusable_or_obsolete
+        if spared_before is None:
+            del connection.close_if_unusable_or_obsolete
+        else:
+            connection.close_if_unusable_or_obsolete = spared_before
 
     connection.close_if_unusable_or_obsolete = close_if_unusable_or_obsolete
