@@ -167,7 +167,7 @@ class Connection:
             self.fail(403)
         elif kind == "websocket.http.response.start":
             self.phase, self.denial_status = "denial", event.get("status")
-        elif kind == "websocket.http.response.body":
+        else:  # a part of a denial response: of no other event is anything left
             self.phase = "body"
             if not has_more_body(event):
                 self.fail(self.denial_status)

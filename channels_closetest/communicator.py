@@ -180,9 +180,7 @@ class _Call(NamedTuple):
         """The call with its timeout, which is as often as not the default."""
         bound = inspect.signature(self.method).bind(None, *self.args, **self.kwargs)
         bound.apply_defaults()
-        if "timeout" not in bound.arguments:
-            return f"{self.name}()"
-        return f"{self.name}(timeout={bound.arguments['timeout']})"
+        return f"{self.name}(timeout={bound.arguments.get('timeout')})"
 
 
 _current_call: ContextVar[_Call | None] = ContextVar("_current_call", default=None)
@@ -595,10 +593,11 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         After ``timeout`` seconds it is cancelled, without an error, as by the parent;
         and so it is if this call is cancelled.
         """
-        running = not self.future.done()
+        memory, running = _memory(self), not self.future.done()
         await super().wait(timeout)  # type: ignore[arg-type]  # it takes None
-        if running and self.future.cancelled():
-            _memory(self).cancelled = f"it was cancelled during {_current_call.get()}"
+        by_this_call = running and self.future.cancelled()
+        if by_this_call:  # pragma: no cover - Python 3.11 does not trace on from here
+            memory.cancelled = f"it was cancelled during {_current_call.get()}"
 
     # As the parent's, and explained.
     receive_from = _explained(WebsocketCommunicator.receive_from)
@@ -717,9 +716,12 @@ def _explain(
         exception.args = (_timed_out(call, application),)
         if cancelled:
             memory.cancelled = f"{call} timed out before"
-    elif isinstance(exception, AssertionError) and not exception.args:
-        # Only Channels 4.1 says nothing here; these are the words of 4.2.
-        kind = event_type(memory.last_event)
+    elif (  # pragma: no cover - only Channels 4.1 says nothing here
+        isinstance(exception, AssertionError)
+        and not exception.args
+        and call.name in ("receive_from", "receive_json_from")
+    ):
+        kind = event_type(memory.last_event)  # and the words of 4.2 are
         exception.args = (f"Expected type 'websocket.send', but was '{kind}'",)
     _add_transcript(exception, communicator)
 

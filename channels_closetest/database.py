@@ -83,7 +83,7 @@ def _spare_once(connection: Any) -> None:
     def close_if_unusable_or_obsolete() -> None:
         if spared_before is None:
             del connection.close_if_unusable_or_obsolete
-        else:
+        else:  # pragma: no cover - asgiref before 3.8 leaves threads within threads
             connection.close_if_unusable_or_obsolete = spared_before
 
     connection.close_if_unusable_or_obsolete = close_if_unusable_or_obsolete

@@ -1114,3 +1114,34 @@ async def test_an_odd_denial_is_read_as_far_as_it_goes(
     assert communicator.denial_response == response
     look(communicator)
     await communicator.disconnect()
+
+
+async def test_assigned_queues_and_tasks_disturb_nothing() -> None:
+    communicator: Any = RecordingWebsocketCommunicator(
+        scripted(Script(({"type": "websocket.accept"},)), "asgi"), "/"
+    )
+    communicator.input_queue = communicator.output_queue = asyncio.Queue()
+    communicator.future = "no task"
+    assert await communicator.connect() == (True, None)
+    application = communicator.future
+    communicator.future = asyncio.current_task()
+    assert communicator.future is application
+    await communicator.disconnect()
+
+
+async def test_a_task_that_is_assigned_first_is_the_application() -> None:
+    """As the constructor of asgiref before 3.9 does it."""
+    communicator: Any = RecordingWebsocketCommunicator(
+        scripted(Script((), "return"), "asgi"), "/"
+    )
+    if communicator._future is None:
+        communicator.future = asyncio.ensure_future(
+            communicator.application(
+                communicator.scope,
+                communicator.input_queue.get,
+                communicator.output_queue.put,
+            )
+        )
+    await communicator.disconnect()
+    with pytest.raises(asyncio.TimeoutError, match="has returned"):
+        await communicator.receive_output()
