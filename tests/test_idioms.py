@@ -4,7 +4,7 @@ import asyncio
 import gc
 import unittest
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec, patch
@@ -181,11 +181,24 @@ async def test_a_test_cleans_up_after_an_application_that_has_ended(
             await communicator.disconnect()
 
 
-#: asgiref before 3.9 starts the application in the constructor, and fails.
-made_outside_a_loop = pytest.mark.filterwarnings(
-    "ignore:There is no current event loop:DeprecationWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """What the test leaves behind is reported of this test, and not of a later one."""
+    yield
+    gc.collect()
+
+
+def made_outside_a_loop(test: Callable[..., None]) -> Callable[..., None]:
+    """asgiref before 3.9 starts the application in the constructor, and fails."""
+    for mark in (
+        pytest.mark.usefixtures("collected"),
+        pytest.mark.filterwarnings(
+            "ignore:There is no current event loop:DeprecationWarning",
+            "ignore::pytest.PytestUnraisableExceptionWarning",
+        ),
+    ):
+        test = mark(test)
+    return test
 
 
 @made_outside_a_loop
