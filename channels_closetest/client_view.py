@@ -71,8 +71,9 @@ class UndeliverableWarning(UserWarning):
 
 
 def event_type(event: object) -> str:
+    cls = type(event)
     # The abstract class comes last because it is slow, and every event is asked.
-    if issubclass(type(event), (dict, MappingProxyType, Mapping)):
+    if cls is MappingProxyType or cls is dict or issubclass(cls, Mapping):
         mapping: Any = event
         try:
             kind = mapping.get("type")
@@ -633,33 +634,33 @@ class Judgement:
             if ending is not None and records[index].seconds > ending.seconds:
                 self._end(ending)
             self._feed(index, records[index])
-        self._read = len(records)
+        self._read = max(self._read, len(records))
         if ending is not None:
             self._end(ending)
 
     def _feed(self, index: int, record: Record) -> None:
-        event = record.event
+        event, kind = record.event, event_type(record.event)
         if record.direction == "send":
             found: dict[Rule, dict[str, str]] = {}
             for server, connection in self.connections.items():
-                for rule, effect in self._meet(server, connection, event):
+                for rule, effect in self._meet(server, connection, kind, event):
                     found.setdefault(rule, {})[server] = effect.outcome
             if found:
                 self.findings[index] = [
                     Undeliverable(event, self._outcome(rule, outcomes), rule.remedy)
                     for rule, outcomes in found.items()
                 ]
-        elif event_type(event) == "websocket.disconnect":
+        elif kind == "websocket.disconnect":
             for connection in self.connections.values():
                 connection.leave(event)
 
     def _meet(
-        self, server: str, connection: Connection, event: Any
+        self, server: str, connection: Connection, kind: str, event: Any
     ) -> Iterator[tuple[Rule, Effect]]:
         """Do with the event what the server does, and give the rules that it met."""
         left: Any = event
         rows = RULES[connection.phase]
-        for rule in rows.get(event_type(event), rows[_OTHER]):
+        for rule in rows.get(kind, rows[_OTHER]):
             if self._applies(rule, left):
                 effect: Effect = getattr(rule, server)
                 if effect.outcome:

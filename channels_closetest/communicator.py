@@ -100,10 +100,15 @@ class _RecordingQueue(asyncio.Queue[Any]):
     async def news(self, timeout: float | None) -> bool:
         """Wait until something is put, or ``wake()`` is called; False if in vain."""
         loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        if not self._waiters:
+            # Many applications answer within a turn of the event loop, and to wait for
+            # a turn takes no timer.
+            await asyncio.sleep(0)
+            if not self.empty():
+                return True
         waiter = loop.create_future()
-        timer = (
-            None if timeout is None else loop.call_later(timeout, _wake, waiter, False)
-        )
+        timer = None if end is None else loop.call_at(end, _wake, waiter, False)
         self._waiters.append(waiter)
         try:
             news: bool = await waiter
@@ -158,9 +163,9 @@ _MEMORY = "channels-closetest memory"
 def _memory(communicator: object) -> _Memory:
     """The communicator's memory, whether or not any ``__init__`` has run."""
     attributes = communicator.__dict__
-    memory: _Memory | None = attributes.get(_MEMORY)
-    if memory is None:
-        memory = attributes[_MEMORY] = _Memory()
+    if _MEMORY not in attributes:
+        attributes[_MEMORY] = _Memory()
+    memory: _Memory = attributes[_MEMORY]
     return memory
 
 
@@ -436,8 +441,9 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
             self.__keep_frames_of_the_dead()
             raise
         if len(messages) > known and not self.strict:
-            warning = _frame_before_accept(self)
-            if warning is not None:
+            lost = _transcript(self, _servers(self)).first_frame()
+            if lost is not None:
+                warning = UndeliverableWarning(show_undeliverable(lost))
                 # 1 is this line, 2 that of _explained(), 3 that of the test.
                 warnings.warn(warning, stacklevel=3)
         return answer
@@ -593,11 +599,19 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         After ``timeout`` seconds it is cancelled, without an error, as by the parent;
         and so it is if this call is cancelled.
         """
-        memory, running = _memory(self), not self.future.done()
-        await super().wait(timeout)  # type: ignore[arg-type]  # it takes None
-        by_this_call = running and self.future.cancelled()
-        if by_this_call:  # pragma: no cover - Python 3.11 does not trace on from here
-            memory.cancelled = f"it was cancelled during {_current_call.get()}"
+        future, timer = self.future, None
+        running = not future.done()
+        if running and timeout is not None:
+            timer = asyncio.get_running_loop().call_later(timeout, future.cancel)
+        try:
+            await future
+        except asyncio.CancelledError:
+            pass
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if running and future.cancelled():
+            _memory(self).cancelled = f"it was cancelled during {_current_call.get()}"
 
     # As the parent's, and explained.
     receive_from = _explained(WebsocketCommunicator.receive_from)
@@ -750,15 +764,6 @@ def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
     if not application.done():
         return show_timed_out(str(call), awaited, came, _where(application))
     return show_returned(str(call), awaited, came)
-
-
-def _frame_before_accept(
-    communicator: RecordingWebsocketCommunicator,
-) -> UndeliverableWarning | None:
-    for found in _transcript(communicator, _servers(communicator)).undeliverable():
-        if event_type(found.event) == "websocket.send":
-            return UndeliverableWarning(show_undeliverable(found))
-    return None
 
 
 def _refuse_undeliverable(communicator: RecordingWebsocketCommunicator) -> None:

@@ -117,11 +117,22 @@ class Recording:
             ),
         )
 
-    def judge(self, servers: tuple[str, ...], offered: tuple[str, ...]) -> Judgement:
-        """The judgement of all that has passed; each event is judged only once."""
+    def judge(
+        self,
+        servers: tuple[str, ...],
+        offered: tuple[str, ...],
+        count: int | None = None,
+    ) -> Judgement:
+        """The judgement of all that has passed, or at least of the first ``count``.
+
+        Each event is judged only once.
+        """
         if self._judgement is None or self._judgement.terms != (servers, offered):
             self._judgement = Judgement(servers, offered)
-        self._judgement.read(self.records, self.ending)
+        if count is None:
+            self._judgement.read(self.records, self.ending)
+        else:
+            self._judgement.read(self.records[:count], None)
         return self._judgement
 
 
@@ -175,6 +186,17 @@ class Transcript(Sequence[Record]):
         """What a client of any of the servers does not get as it was sent."""
         findings = self._recording.judge(*self._terms).findings
         return [found for founds in findings.values() for found in founds]
+
+    def first_frame(self) -> Undeliverable | None:
+        """Why the client does not get the first data frame, if it does not."""
+        frames = (
+            index
+            for index, (direction, event, _) in enumerate(self)
+            if direction == "send" and event_type(event) == "websocket.send"
+        )
+        first = next(frames, -1)
+        judgement = self._recording.judge(*self._terms, first + 1)
+        return next(iter(judgement.findings.get(first, ())), None)
 
     def _lines(self, left_out: range = range(0)) -> Iterator[str]:
         recording, servers = self._recording, self._terms[0]
@@ -389,7 +411,8 @@ def show_refused(undeliverable: Iterable[Undeliverable]) -> str:
 
 
 def _copy_event(event: Any) -> Any:
-    if not issubclass(type(event), (dict, Mapping)):
+    cls = type(event)
+    if cls is not dict and not issubclass(cls, Mapping):
         return event
     try:
         copy = dict(event)

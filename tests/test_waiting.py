@@ -329,6 +329,31 @@ async def test_what_others_take_out_of_the_queue_does_not_prolong_the_call() -> 
     assert isinstance(receiving.exception(), asyncio.TimeoutError)
 
 
+@both_classes
+async def test_the_timeout_runs_while_the_application_blocks_the_event_loop(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        time.sleep(0.2)
+        await asyncio.sleep(0.02)
+        await send(FRAME)  # type: ignore[arg-type]
+
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator_class(application, "/").receive_output(0.1)
+
+
+@both_classes
+async def test_a_timeout_of_0_is_over_before_the_application_answers(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(echo, "/")
+    await communicator.send_to("1")
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_from(0)
+
+
 @pytest.mark.parametrize(
     ("name", "event", "result"),
     [
@@ -526,6 +551,24 @@ async def test_tasks_that_receive_take_turns(
             await asyncio.sleep(0)
     with within(AT_ONCE):
         assert await asyncio.gather(*receiving) == ["first", "second", "third"]
+    communicator.stop()
+
+
+@both_classes
+async def test_a_task_that_receives_later_gets_what_comes_later(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    communicator = communicator_class(echo, "/")
+    first = asyncio.ensure_future(communicator.receive_from(TIMEOUT))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    second = asyncio.ensure_future(communicator.receive_from(TIMEOUT))
+    # In the very turn of the event loop in which the second starts to wait.
+    await communicator.send_to("first")
+    await first
+    await communicator.send_to("second")
+    with within(AT_ONCE):
+        assert [await first, await second] == ["first", "second"]
     communicator.stop()
 
 
