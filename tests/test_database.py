@@ -154,6 +154,11 @@ class AsyncConsumerTests(TestCase):
         self.assertEqual(read(), ["for the class"])
         write("for the test")
 
+    def tearDown(self) -> None:
+        # The connection itself is as Django made it.
+        connection = connections["default"]
+        self.assertNotIn("close_if_unusable_or_obsolete", vars(connection))
+
     def start(self) -> RecordingWebsocketCommunicator:
         return self.communicator_class(self.consumer.as_asgi(), "/")
 
@@ -409,6 +414,24 @@ class NoTransactionTests(TransactionTestCase):
                 await converse(consumer)
                 self.assertNotEqual(opened, [])
                 self.assertEqual([it for it in opened if it.connection], [])
+
+
+    async def test_a_thread_that_outlives_its_application_closes_its_connection(
+        self,
+    ) -> None:
+        begun.clear()
+        go_on.clear()
+        communicator = RecordingWebsocketCommunicator(AsyncNotes.as_asgi(), "/")
+        await communicator.connect()
+        with opened_connections() as opened:
+            await communicator.send_to("slow")
+            await sleep_until(begun.is_set)
+            communicator.stop()
+            await asyncio.wait([communicator.future])
+            go_on.set()
+            await sync_to_async(lambda: None)()  # which waits for the thread
+        self.assertNotEqual(opened, [])
+        self.assertEqual([it for it in opened if it.connection], [])
 
 
 class WorkerThreadTests(TestCase):
