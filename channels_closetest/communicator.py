@@ -824,15 +824,27 @@ def _where(application: asyncio.Task[Any]) -> str:
     if SyncToAsync.__call__.__code__ in codes:
         # What follows is how asgiref waits; what counts is what its thread does.
         del frames[codes.index(SyncToAsync.__call__.__code__) + 1 :]
-        in_thread = _thread_frames(frames[-1].f_locals.get("child"))
-        frames += in_thread
-        if not in_thread:
-            advice = "It waits for its thread, which is busy with another function."
-    stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+        child = frames[-1].f_locals.get("child")
+        threads = list(_thread_frames())
+        for functions, in_thread in threads:
+            if child in functions:
+                frames += in_thread
+                break
+        else:
+            busy = [frame for _, in_thread in threads for frame in in_thread]
+            advice = (
+                "It waits for its thread, which is busy with another function:\n"
+                f"{_stack(busy)}Let that end first."
+            )
     return (
         "The application hangs here, the most recent call last:\n"
-        f"{''.join(stack.format())}{advice}"
+        f"{_stack(frames)}{advice}"
     )
+
+
+def _stack(frames: Iterable[FrameType]) -> str:
+    stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return "".join(stack.format())
 
 
 def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
@@ -850,15 +862,13 @@ def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
             return
 
 
-def _thread_frames(child: object) -> list[FrameType]:
-    """What the thread does that runs ``child``, which sync_to_async has made."""
+def _thread_frames() -> Iterator[tuple[tuple[Any, ...], list[FrameType]]]:
+    """What each thread of asgiref has been given to call, and its frames since then."""
     for frame in sys._current_frames().values():
         above: list[FrameType] = []
         caller: FrameType | None = frame
         while caller is not None:
             if caller.f_code is SyncToAsync.thread_handler.__code__:
-                if child in caller.f_locals.get("args", ()):
-                    return above[::-1]
+                yield caller.f_locals.get("args", ()), above[::-1]
             above.append(caller)
             caller = caller.f_back
-    return []

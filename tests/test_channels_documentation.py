@@ -16,7 +16,7 @@ from channels.routing import URLRouter
 from django.test import TestCase
 from django.urls import re_path
 
-from tests.test_idioms import CommunicatorClass, both_classes
+from tests.both import CommunicatorClass, both_classes
 
 pytestmark = both_classes
 

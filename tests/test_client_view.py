@@ -37,6 +37,7 @@ from tests.cases import (
     script,
     send,
 )
+from tests.hostile import Hostile, UnhashableText
 from tests.scripts import Boom, Kind, scripted
 from tests.servers import Case
 
@@ -664,16 +665,6 @@ def test_what_comes_after_the_end_of_the_application_comes_too_late() -> None:
 # Judging holds against everything, and costs what the events cost.
 
 
-class Hostile:
-    """Cannot be compared, hashed, called true or false, measured or shown."""
-
-    def refuse(self, *args: object) -> Any:
-        raise RuntimeError("hostile")
-
-    __eq__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = refuse
-    __hash__ = __repr__ = __int__ = __index__ = __bytes__ = refuse
-
-
 class HostileMapping(dict[str, object]):
     def refuse(self, *args: object) -> Any:
         raise RuntimeError("hostile")
@@ -681,13 +672,9 @@ class HostileMapping(dict[str, object]):
     get = __getitem__ = __contains__ = __iter__ = keys = items = refuse
 
 
-class Unhashable(str):
-    __hash__ = None  # type: ignore[assignment]
-
-
 VALUES: list[object] = [
     *[None, True, False, 0, 1, -1, 1.5, float("nan"), 1000, 1005, 4000, 10**5000],
-    *["", "x", "NaN", "[" * 10_000, "\ud800", "r" * 124, Unhashable("x")],
+    *["", "x", "NaN", "[" * 10_000, "\ud800", "r" * 124, UnhashableText("x")],
     *[b"", b"x", bytearray(b"x"), memoryview(b"x"), b"\xff" * 124],
     *[[], {}, (), [None], [("a",)], [(b"a", b"b")], [Hostile()], {"a": Hostile()}],
     Hostile(),
@@ -695,7 +682,7 @@ VALUES: list[object] = [
 TYPES = [
     *["websocket.accept", "websocket.send", "websocket.close"],
     *["websocket.http.response.start", "websocket.http.response.body"],
-    *["websocket.receive", "unknown", Unhashable("websocket.send")],
+    *["websocket.receive", "unknown", UnhashableText("websocket.send")],
 ]
 KEYS = [
     *["subprotocol", "headers", "text", "bytes", "code", "reason"],

@@ -415,7 +415,6 @@ class NoTransactionTests(TransactionTestCase):
                 self.assertNotEqual(opened, [])
                 self.assertEqual([it for it in opened if it.connection], [])
 
-
     async def test_a_thread_that_outlives_its_application_closes_its_connection(
         self,
     ) -> None:

@@ -31,6 +31,7 @@ from channels_closetest import (
     RecordingWebsocketCommunicator,
     UndeliverableWarning,
 )
+from tests.hostile import HOSTILE, NESTED
 from tests.scripts import Boom, Kind, Script, scripted
 
 Event = dict[str, object]
@@ -910,22 +911,6 @@ async def test_the_first_close_counts() -> None:
 
 
 # Bad input.
-
-
-class Hostile:
-    """Can be held, and nothing else."""
-
-    def refuse(self, *args: object) -> Any:
-        raise RuntimeError("not with me")
-
-    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = refuse
-    __eq__ = __hash__ = __lt__ = refuse
-    __repr__ = __str__ = __format__ = refuse
-    __copy__ = __deepcopy__ = __reduce__ = __reduce_ex__ = refuse
-
-
-HOSTILE = Hostile()
-NESTED = "[" * 100_000 + "]" * 100_000
 
 
 def look(communicator: RecordingWebsocketCommunicator) -> None:

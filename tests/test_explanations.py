@@ -212,7 +212,7 @@ def ours(function: str, code: str) -> str:
 # TimeoutError: what was awaited, for how long, what came, and where it hangs.
 
 
-@pytest.mark.parametrize(
+each_call_that_receives = pytest.mark.parametrize(
     ("name", "awaited"),
     [
         ("receive_output", "any event"),
@@ -221,6 +221,9 @@ def ours(function: str, code: str) -> str:
         ("wait_closed", "websocket.close"),
     ],
 )
+
+
+@each_call_that_receives
 @each_kind
 async def test_a_call_says_what_it_awaited(name: str, awaited: str, kind: Kind) -> None:
     communicator = client(ACCEPT, kind=kind)
@@ -230,15 +233,7 @@ async def test_a_call_says_what_it_awaited(name: str, awaited: str, kind: Kind) 
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "awaited"),
-    [
-        ("receive_output", "any event"),
-        ("receive_from", "a data frame"),
-        ("receive_json_from", "a data frame"),
-        ("wait_closed", "websocket.close"),
-    ],
-)
+@each_call_that_receives
 @each_kind
 async def test_a_call_says_that_the_application_has_returned(
     name: str, awaited: str, kind: Kind
@@ -366,7 +361,11 @@ async def test_a_sync_consumer_waits_for_the_thread_that_another_one_blocks(
         + HANGS
         + CHANNELS
         + "  (asgiref)\n"
-        + "It waits for its thread, which is busy with another function."
+        + "It waits for its thread, which is busy with another function:\n"
+        + SYNC_HANDLER
+        + ours("connect", "self.greet()")
+        + ours("greet", "with self.lock:  # greets")
+        + "Let that end first."
     )
 
 

@@ -16,17 +16,12 @@ from asgiref.typing import ASGI3Application
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.both import CommunicatorClass, both_classes
+from tests.hostile import HOSTILE
 from tests.scripts import Boom, Script, scripted
-from tests.test_drop_in import HOSTILE
 
-CommunicatorClass = type[WebsocketCommunicator]
 Event = dict[str, Any]
 
-both_classes = pytest.mark.parametrize(
-    "communicator_class",
-    [WebsocketCommunicator, RecordingWebsocketCommunicator],
-    ids=["parent", "ours"],
-)
 pytestmark = both_classes
 
 #: Seconds to wait for what comes, and for what does not come.

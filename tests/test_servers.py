@@ -213,6 +213,14 @@ def both(*names: str) -> set[tuple[Server, str]]:
     return set(product(servers, names))
 
 
+BAD_HEADERS = [
+    "accepts with headers [(b'x-a', b'b\\r\\nx-c: d')]",
+    "accepts with headers [(b'x y', b'b')]",
+    "accepts with headers [(b':x', b'b')]",
+    "accepts with headers [(b'sec-websocket-accept', b'me')]",
+    "accepts with headers [(b'sec-websocket-extensions', b'foo')]",
+    "accepts with headers [(b'sec-websocket-protocol', b'y')]",
+]
 # Where client_view is not exact, and why that may stay so.
 INEXACT: dict[str, set[tuple[Server, str]]] = {
     "What a consumer swallows is in no event.": {
@@ -239,25 +247,13 @@ INEXACT: dict[str, set[tuple[Server, str]]] = {
         ("uvicorn", "accepts, closes({'code': None, 'reason': 'why'})"),
     },
     "The table looks at no header's name and value.": both(
-        "accepts with headers [(b'x-a', b'b\\r\\nx-c: d')]",
-        "accepts with headers [(b'x y', b'b')]",
-        "accepts with headers [(b':x', b'b')]",
-        "accepts with headers [(b'sec-websocket-accept', b'me')]",
-        "accepts with headers [(b'sec-websocket-extensions', b'foo')]",
-        "accepts with headers [(b'sec-websocket-protocol', b'y')]",
+        *BAD_HEADERS,
         "accepts y of y in a header",
     ),
 }
 # Where undeliverable is not exact, and why that may stay so.
 SILENT: dict[str, set[tuple[Server, str]]] = {
-    "The table looks at no header's name and value.": both(
-        "accepts with headers [(b'x-a', b'b\\r\\nx-c: d')]",
-        "accepts with headers [(b'x y', b'b')]",
-        "accepts with headers [(b':x', b'b')]",
-        "accepts with headers [(b'sec-websocket-accept', b'me')]",
-        "accepts with headers [(b'sec-websocket-extensions', b'foo')]",
-        "accepts with headers [(b'sec-websocket-protocol', b'y')]",
-    ),
+    "The table looks at no header's name and value.": both(*BAD_HEADERS),
     "To the client, this is no denial, but an acceptance that it refuses.": both(
         "denies with status 101"
     ),

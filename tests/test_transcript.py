@@ -8,12 +8,13 @@ import time
 import tracemalloc
 from collections import UserDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
 from channels_closetest.client_view import SERVERS
+from tests.hostile import NESTED, Hostile, UnhashableText
 from tests.scripts import Kind, Script, scripted
 
 pytestmark = pytest.mark.filterwarnings(
@@ -490,23 +491,10 @@ async def test_a_note_leaves_out_no_single_event(
 # What cannot be shown, copied or compared.
 
 
-class Hostile:
-    def refuse(self, *args: object) -> NoReturn:
-        raise RuntimeError("hostile")
-
-    __bool__ = __eq__ = __hash__ = __len__ = __iter__ = __getitem__ = refuse
-    __repr__ = __str__ = __format__ = __bytes__ = __int__ = refuse
-    __copy__ = __deepcopy__ = __reduce__ = __reduce_ex__ = refuse
-
-
 class Lazy:
     """As a lazy object of Django's whose set-up fails."""
 
     __class__ = property(Hostile.refuse)
-
-
-class UnhashableText(str):
-    __hash__ = None  # type: ignore[assignment]
 
 
 class HostileMapping(UserDict[str, object]):
@@ -533,7 +521,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "within itself": within_itself,
     "100,000 lists deep": deep,
     "of unhashable text": lambda: UnhashableText("websocket.send"),
-    "of 100,000 brackets": lambda: "[" * 100_000 + "]" * 100_000,
+    "of 100,000 brackets": lambda: NESTED,
     "of a lone surrogate": lambda: "\ud800",
     "NaN": lambda: float("nan"),
     "of more digits than int() takes": lambda: 10**5_000,

@@ -19,6 +19,7 @@ from channels.generic.websocket import WebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.both import both_classes
 from tests.scripts import Boom, Kind, Script, scripted
 
 #: Seconds that a call would wait, and in which it is to end: a tenth of that.
@@ -42,11 +43,6 @@ CALLS_THAT_WAIT = [
 
 each_call = pytest.mark.parametrize("name", CALLS_THAT_WAIT)
 each_kind = pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
-both_classes = pytest.mark.parametrize(
-    "communicator_class",
-    [WebsocketCommunicator, RecordingWebsocketCommunicator],
-    ids=["parent", "ours"],
-)
 
 
 def call(
