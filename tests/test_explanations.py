@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -665,6 +666,27 @@ async def test_the_transcript_is_added_once_through_however_many_layers() -> Non
                 communicator.stop()
             await communicator.connect()
     assert len(getattr(raised.value, "__notes__")) == 1
+
+
+@with_notes
+async def test_every_block_adds_its_transcript() -> None:
+    with pytest.raises(AssertionError) as raised:
+        async with client(ACCEPT) as first, client(ACCEPT, CLOSE) as second:
+            await asyncio.gather(first.connect(), second.connect())
+            await second.receive_from()
+    of_second, of_first = getattr(raised.value, "__notes__")
+    assert "<- close" in of_second and "<- close" not in of_first
+    assert of_first.splitlines()[0] == of_second.splitlines()[0]
+
+
+@with_notes
+def test_an_exception_can_be_pickled() -> None:
+    async def fail() -> BaseException:
+        return await failure(client(ACCEPT).receive_from(0.01))
+
+    error = asyncio.run(fail())
+    copy: Any = pickle.loads(pickle.dumps(error))
+    assert [str(copy), only_note(copy)] == [str(error), only_note(error)]
 
 
 @with_notes
