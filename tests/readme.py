@@ -19,7 +19,7 @@ import sys
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +92,7 @@ def content(block: Block) -> str:
     if block.argument == ENDING:
         return with_rows(block, ending_rows())
     [phase] = [phase for phase, title in PHASES.items() if title == block.argument]
-    return with_rows(block, rule_rows(phase))
+    return with_rows(block, list(rule_rows(phase)))
 
 
 # The output of the examples.
@@ -184,13 +184,11 @@ def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
     return f"{options}\n\n{cells.getvalue().strip()}"
 
 
-def rule_rows(phase: Phase) -> list[list[str]]:
+def rule_rows(phase: Phase) -> Iterator[list[str]]:
     """The rules of the phase. In a denial response Daphne never is: it ignores it."""
-    return [
-        [
-            EVENTS.get(kind, "any other"),
-            rule.says,
-            *(
+    for kind, rules in RULES[phase].items():
+        for rule in rules:
+            outcomes = [
                 (
                     "–"
                     if phase in ("denial", "body") and server == "daphne"
@@ -198,11 +196,9 @@ def rule_rows(phase: Phase) -> list[list[str]]:
                     else getattr(rule, server).outcome or "as sent"
                 )
                 for server in SERVERS
-            ),
-        ]
-        for kind, rules in RULES[phase].items()
-        for rule in rules
-    ]
+            ]
+            remedy = rule.remedy if set(outcomes) - {"–", "as sent"} else ""
+            yield [EVENTS.get(kind, "any other"), rule.says, *outcomes, remedy]
 
 
 def ending_rows() -> list[list[str]]:

@@ -275,7 +275,14 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Uvicorn sees: HTTP 101, then close code 4401 token expired""",
     ),
     "what is no event": (
-        ({"type": "websocket.unknown", "id": 1}, {}, None, "text", ["list"], "a\nb"),
+        (
+            {"type": "websocket.unknown", "id": 1},
+            {},
+            None,
+            "text",
+            [("a", "pair")],
+            "a\nb",
+        ),
         {"servers": ["daphne"]},
         """\
         /ws/?token=old
@@ -288,7 +295,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
  client gets nothing
            0.0 ms  <- text                              !! sent when all was over: the\
  client gets nothing
-           0.0 ms  <- ['list']                          !! sent when all was over: the\
+           0.0 ms  <- [('a', 'pair')]                   !! sent when all was over: the\
  client gets nothing
            0.0 ms  <- 'a\\nb'                            !! sent when all was over: the\
  client gets nothing
