@@ -335,6 +335,46 @@ def test_an_event_has_all_its_faults_named() -> None:
     ]
 
 
+def faults(*events: object) -> list[str]:
+    return [
+        found.outcome.partition(": the client gets")[0]
+        for found in record(*events).undeliverable()
+    ]
+
+
+def test_close_codes_are_those_of_rfc_6455() -> None:
+    """Section 7.4, and the registry of IANA that it has set up."""
+    said = {
+        "a close code that no frame may carry: 1005, 1006, 1015": {1005, 1006, 1015},
+        "a close code for servers and libraries, 1001 to 1014": (
+            {*range(1001, 1015)} - {1004, 1005, 1006, 1011}
+        ),
+    }
+    free = {1000, 1011, *range(3000, 5000)}
+    for code in {-1, *range(5100), 10**6} - free:
+        what = [words for words, codes in said.items() if code in codes]
+        expected = what or ["a close code that is not defined"]
+        assert (code, faults(accept(), close(code=code))) == (code, expected)
+    for code in free:
+        assert (code, faults(accept(), close(code=code))) == (code, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json_to_python_only"),
+    [
+        ("NaN", True),
+        ("[-Infinity]", True),
+        ('"NaN"', False),
+        ("NaN, but no JSON", False),
+        ("[Infinity", False),
+    ],
+)
+def test_text_that_only_python_takes_for_json(
+    text: str, is_json_to_python_only: bool
+) -> None:
+    assert bool(faults(accept(), send(text=text))) is is_json_to_python_only
+
+
 async def test_an_undeliverable_event_is_shown_as_it_was_sent() -> None:
     event: dict[str, Any] = send(text="")
     async with communicate(script(accept(), event)) as communicator:
