@@ -21,7 +21,13 @@ from channels_closetest import (
     UndeliverableWarning,
     client_view,
 )
-from channels_closetest.client_view import ENDINGS, RULES, SERVERS, Rule
+from channels_closetest.client_view import (
+    DAPHNE_LARGEST_FRAME,
+    ENDINGS,
+    RULES,
+    SERVERS,
+    Rule,
+)
 from channels_closetest.transcript import Recording
 from tests.cases import (
     BODY,
@@ -32,6 +38,7 @@ from tests.cases import (
     PART,
     ROWS,
     Ending,
+    Event,
     accept,
     close,
     script,
@@ -357,6 +364,29 @@ def test_close_codes_are_those_of_rfc_6455() -> None:
         assert (code, faults(accept(), close(code=code))) == (code, expected)
     for code in free:
         assert (code, faults(accept(), close(code=code))) == (code, [])
+
+
+@pytest.mark.parametrize(
+    ("frame", "is_too_large"),
+    [
+        (send(text="x" * DAPHNE_LARGEST_FRAME), False),
+        (send(text="x" * DAPHNE_LARGEST_FRAME + "x"), True),
+        (send(text="é" * (DAPHNE_LARGEST_FRAME // 2)), False),
+        (send(text="é" * (DAPHNE_LARGEST_FRAME // 2) + "x"), True),
+        (send(bytes=b"x" * DAPHNE_LARGEST_FRAME), False),
+        (send(bytes=b"x" * DAPHNE_LARGEST_FRAME + b"x"), True),
+    ],
+    ids=range(6),
+)
+def test_daphne_sends_frames_of_up_to_1_mib(frame: Event, is_too_large: bool) -> None:
+    view = record(accept(), frame, servers=["daphne"]).client_view()
+    assert view.close_code == (1011 if is_too_large else None)
+    assert bool(faults(accept(), frame)) is is_too_large
+
+
+def test_a_client_of_uvicorn_refuses_a_subprotocol_that_it_has_not_offered() -> None:
+    transcript = record(accept(subprotocol="y"), servers=["uvicorn"], offered=["x"])
+    assert transcript.client_view() == (101, None, [], 1006, "")
 
 
 @pytest.mark.parametrize(
