@@ -53,6 +53,7 @@ from .transcript import (
     show_came,
     show_cancelled,
     show_denied,
+    show_idle,
     show_no_answer,
     show_path,
     show_refused,
@@ -555,8 +556,8 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                 raise asyncio.TimeoutError
             # With no time left it is over, as with the parent, whatever comes now.
             if not await queue.news(timeout) or (timeout is not None and timeout <= 0):
-                memory.stuck = _where(future)
-                future.cancel()
+                memory.stuck = _where(future, memory.recording)
+                _cancel(future)
                 try:
                     await future
                 except asyncio.CancelledError:
@@ -602,7 +603,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         future, timer = self.future, None
         running = not future.done()
         if running and timeout is not None:
-            timer = asyncio.get_running_loop().call_later(timeout, future.cancel)
+            timer = asyncio.get_running_loop().call_later(timeout, _cancel, future)
         try:
             await future
         except asyncio.CancelledError:
@@ -645,13 +646,14 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         cancelled. Raises what it has raised and no call has shown yet, unless the
         block itself ends in an exception: nothing ever takes the place of that one.
         """
+        if exception is not None:
+            # What comes from here on is not what the exception is about.
+            _add_transcript(exception, self)
         try:
             await self.__leave()
         except (Exception, asyncio.CancelledError):
             if exception is None:
                 raise
-        if exception is not None:
-            _add_transcript(exception, self)
 
     @_explained
     async def __leave(self) -> None:
@@ -663,7 +665,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
                 await self.send_input({"type": "websocket.disconnect", "code": 1000})
                 await asyncio.wait([application], timeout=_PATIENCE)
         finally:
-            willingly = await _end(application)
+            willingly = await _end(application, _memory(self).recording)
         crash = _exception_of(application)
         if crash is not None and willingly and not _memory(self).crash_has_surfaced:
             raise crash
@@ -685,9 +687,16 @@ class _Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
-async def _end(application: asyncio.Task[Any]) -> bool:
+def _cancel(application: asyncio.Task[Any]) -> None:
+    """Cancel the application, and again every second: a handler may swallow it."""
+    if not application.done():
+        application.cancel()
+        asyncio.get_running_loop().call_later(_PATIENCE, _cancel, application)
+
+
+async def _end(application: asyncio.Task[Any], recording: Recording) -> bool:
     """Cancel the application until it ends. False if it had to be ended by force."""
-    where = "" if application.done() else _where(application)
+    where = "" if application.done() else _where(application, recording)
     interruption: asyncio.CancelledError | None = None
     attempts = 0
     while not application.done():
@@ -768,7 +777,9 @@ def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
     if application is None or application.cancelled():
         return show_timed_out(str(call), awaited, came, memory.stuck)
     if not application.done():
-        return show_timed_out(str(call), awaited, came, _where(application))
+        return show_timed_out(
+            str(call), awaited, came, _where(application, memory.recording)
+        )
     return show_returned(str(call), awaited, came)
 
 
@@ -815,17 +826,14 @@ def _exception_of(application: asyncio.Task[Any]) -> BaseException | None:
 # Where an application hangs.
 
 
-def _where(application: asyncio.Task[Any]) -> str:
+def _where(application: asyncio.Task[Any], recording: Recording) -> str:
     """The application's chain of coroutines, down to the await that it hangs in."""
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
     if await_many_dispatch.__code__ in codes[:-1]:
         position = codes.index(await_many_dispatch.__code__)
         if codes[position + 1] is asyncio.wait.__code__:
-            return (
-                "The consumer is idle: it has handled every event it was sent.\n"
-                "Let a handler of it send, or send it an event that makes it."
-            )
+            return show_idle(recording)
     advice = "Let it go on, or give the call more time."
     if SyncToAsync.__call__.__code__ in codes:
         # What follows is how asgiref waits; what counts is what its thread does.

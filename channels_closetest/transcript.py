@@ -5,11 +5,13 @@ Nothing here waits, and nothing an application sends makes anything here raise.
 
 from __future__ import annotations
 
+import os
 import reprlib
+import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast, overload
 
@@ -24,6 +26,9 @@ from .client_view import (
     has_more_body,
 )
 
+#: Where a traceback is not in the code of the project.
+_HERE = os.path.dirname(__file__)
+_LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 #: How many characters of a payload fit a terminal line beside time and type.
 PAYLOAD_WIDTH = 50
 #: How many events a note on an exception shows from the start, and from the end.
@@ -81,10 +86,10 @@ class Recording:
             self.close = copy
         elif kind == "websocket.http.response.start" and not self.denial:
             self.denial.append(copy)
-        elif kind == "websocket.http.response.body" and self._denial_goes_on():
+        elif kind == "websocket.http.response.body" and self.denial_goes_on():
             self.denial.append(copy)
 
-    def _denial_goes_on(self) -> bool:
+    def denial_goes_on(self) -> bool:
         last = self.denial[-1:]
         return bool(last) and (len(self.denial) == 1 or has_more_body(last[0]))
 
@@ -210,7 +215,9 @@ class Transcript(Sequence[Record]):
                 yield self._line(ending.seconds, describe_ending(ending))
                 ending = None
             arrow = "->" if record.direction == "receive" else "<-"
-            line = self._line(record.seconds, f"{arrow} {describe(record.event)}")
+            line = self._line(
+                record.seconds, f"{arrow} {describe(record.event, width=10)}"
+            )
             found = judgement.findings.get(index, ())
             outcomes = "; ".join(undeliverable.outcome for undeliverable in found)
             yield f"{line:<48}  !! {outcomes}" if outcomes else line
@@ -226,13 +233,13 @@ class Transcript(Sequence[Record]):
 # Showing. What an application sends may be huge, unprintable or hostile.
 
 
-def describe(event: object) -> str:
+def describe(event: object, width: int = 0) -> str:
     """An event on one line: its type, and what it holds as far as that fits."""
     kind = event_type(event)
     if kind not in _DETAILS:
         return _show(event)
     name, details = _DETAILS[kind]
-    return f"{name:<10} {details(cast('Mapping[str, Any]', event))}".rstrip()
+    return f"{name:<{width}} {details(cast('Mapping[str, Any]', event))}".rstrip()
 
 
 def _accept(event: Mapping[str, Any]) -> str:
@@ -312,8 +319,11 @@ def describe_ending(ending: Ending) -> str:
     exception = ending.exception()
     if exception is None:
         return "the application returned"
-    last = traceback.extract_tb(exception.__traceback__)[-1:]
-    where = "".join(f", {frame.filename}:{frame.lineno}" for frame in last)
+    # Above the frames of the application are those of the calls that have raised it.
+    frames = traceback.extract_tb(exception.__traceback__)[::-1]
+    of_application = takewhile(lambda it: not it.filename.startswith(_HERE), frames)
+    own = [it for it in of_application if not it.filename.startswith(_LIBRARIES)]
+    where = "".join(f", {it.filename}:{it.lineno}" for it in (own or frames)[:1])
     return f"the application raised {_show(exception)}{where}"
 
 
@@ -360,6 +370,33 @@ def show_came(events: int, frames: int, denial: DenialResponse | None) -> str:
 
 def show_timed_out(call: str, awaited: str, came: str, where: str) -> str:
     return f"{call} timed out. Awaited: {awaited}. Came: {came}.\n{where}"
+
+
+def show_idle(recording: Recording) -> str:
+    received = {
+        event_type(event)
+        for direction, event, _ in recording.records
+        if direction == "receive"
+    }
+    denial, close = recording.denial_response(), recording.close
+    if "websocket.connect" not in received:
+        how, advice = "has not been sent websocket.connect", "Call connect() first"
+    elif denial is not None and recording.denial_goes_on():
+        how = "has begun a denial response, and not ended it"
+        advice = "Let it send a websocket.http.response.body without more_body"
+    elif denial is not None:
+        how = f"has denied the handshake with HTTP {_show(denial.status)}"
+        advice = "Look at denial_response"
+    elif close is not None:
+        how = f"has closed with {_show(close_code(close))}"
+        advice = "Look in pre_close_messages for what it has said before"
+    elif not recording.accepted:
+        how = "has not answered the handshake"
+        advice = "Let its connect() call accept() or close()"
+    else:
+        how = "has handled every event it was sent"
+        advice = "Let a handler of it send, or send it an event that makes it"
+    return f"The consumer is idle: it {how}.\n{advice}."
 
 
 def show_returned(call: str, awaited: str, came: str) -> str:

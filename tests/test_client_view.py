@@ -472,7 +472,7 @@ async def test_frames_before_accept_are_warned_of_once_at_the_line_of_the_test(
     assert warning.category is UndeliverableWarning
     assert (warning.filename, warning.lineno) == (__file__, line)
     assert str(warning.message) == (
-        'send       {"type": "jwt-expired"}\n'
+        'send {"type": "jwt-expired"}\n'
         "  sent before accept(): the client gets HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )
@@ -496,7 +496,7 @@ async def test_every_connect_warns_for_itself() -> None:
 
 async def test_it_is_the_frame_that_is_warned_of() -> None:
     communicator = communicate(script(DENIAL, FRAME, BODY))
-    with pytest.warns(UndeliverableWarning, match="^send       hello\n"):
+    with pytest.warns(UndeliverableWarning, match="^send hello\n"):
         assert await communicator.connect() == (False, 401)
     communicator.stop()
 
@@ -514,7 +514,7 @@ async def test_a_frame_after_accept_that_connect_reads_past_is_not_warned_of() -
 
 REFUSED = "strict: the application sent what not every client gets as it was sent.\n"
 EMPTY = (
-    "send       ''\n"
+    "send ''\n"
     "  an empty frame: the client gets nothing on Daphne.\n"
     "  Put something into it, or leave it out."
 )
@@ -562,7 +562,7 @@ async def test_strict_fails_connect_and_does_not_warn() -> None:
             await communicator.connect()
     assert warned == []
     assert str(refused.value).startswith(
-        f"{REFUSED}send       hello\n"
+        f"{REFUSED}send hello\n"
         "  sent before accept(): the client gets HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )

@@ -969,7 +969,7 @@ async def test_a_frame_that_is_no_good_frame_is_kept(name: str, accepted: bool) 
 NO_ANSWERS: dict[str, tuple[object, str]] = {
     "unknown type": ({"type": "websocket.unknown", "a": 1}, "'websocket.unknown'"),
     "an event for HTTP": ({"type": "http.response.start"}, "'http.response.start'"),
-    "the body of a denial": (body(b"no"), "denial     body b'no'"),
+    "the body of a denial": (body(b"no"), "denial body b'no'"),
     "a type of None": ({"type": None}, "{'type': None}"),
     "a type that is a number": ({"type": 5}, "{'type': 5}"),
     "no type": ({"text": "1"}, "{'text': '1'}"),

@@ -1,6 +1,7 @@
 """What a failure says: every message that a user can meet, whole."""
 
 import asyncio
+import json
 import os
 import pickle
 import re
@@ -177,6 +178,10 @@ IDLE = (
     "The consumer is idle: it has handled every event it was sent.\n"
     "Let a handler of it send, or send it an event that makes it."
 )
+UNANSWERED = (
+    "The consumer is idle: it has not answered the handshake.\n"
+    "Let its connect() call accept() or close()."
+)
 RETURNED = "Let it send before it returns, or before a handler raises StopConsumer."
 #: A consumer's chain, as far as it is Channels'.
 CHANNELS = """\
@@ -277,7 +282,7 @@ async def test_connect_says_that_the_consumer_is_idle_and_what_it_has_sent(
     frames: list[Event], came: str
 ) -> None:
     assert await message(client(*frames).connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: {came}.\n{IDLE}"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: {came}.\n{UNANSWERED}"
     )
 
 
@@ -294,7 +299,50 @@ async def test_wait_closed_counts_the_frames_that_it_has_passed_itself() -> None
 async def test_connect_says_that_a_denial_response_has_no_end() -> None:
     assert await message(client(DENIAL, PART).connect(0.2)) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE}"
-        f" Came: the start of a denial response, HTTP 401, but not its end.\n{IDLE}"
+        " Came: the start of a denial response, HTTP 401, but not its end.\n"
+        "The consumer is idle: it has begun a denial response, and not ended it.\n"
+        "Let it send a websocket.http.response.body without more_body."
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "connects", "idle"),
+    [
+        (
+            (ACCEPT,),
+            False,
+            "has not been sent websocket.connect.\nCall connect() first.",
+        ),
+        (
+            (CLOSE,),
+            True,
+            "has closed with 4401.\n"
+            "Look in pre_close_messages for what it has said before.",
+        ),
+        (
+            (ACCEPT, FRAME, CLOSE),
+            True,
+            "has closed with 4401.\n"
+            "Look in pre_close_messages for what it has said before.",
+        ),
+        (
+            (DENIAL, {**PART, "more_body": False}),
+            True,
+            "has denied the handshake with HTTP 401.\nLook at denial_response.",
+        ),
+    ],
+)
+async def test_a_call_says_why_an_idle_consumer_says_no_more(
+    events: tuple[Event, ...], connects: bool, idle: str
+) -> None:
+    communicator = client(*events)
+    if connects:
+        await communicator.connect()
+    if events[-1] is CLOSE:
+        await communicator.wait_closed()
+    assert await message(communicator.receive_json_from(0.2)) == (
+        "receive_json_from(timeout=0.2) timed out. Awaited: a data frame."
+        f" Came: nothing.\nThe consumer is idle: it {idle}"
     )
 
 
@@ -303,7 +351,7 @@ async def test_a_consumer_behind_a_router_is_idle_too() -> None:
     routes: Any = [path("ws/", application)]
     communicator = RecordingWebsocketCommunicator(URLRouter(routes), "/ws/")
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n{IDLE}"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n{UNANSWERED}"
     )
 
 
@@ -409,7 +457,7 @@ async def test_a_timeout_of_a_subclass_that_reads_the_queue_itself_is_explained(
 
     communicator = Reading(scripted(Script(()), "async"), "/ws/")
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n{IDLE}"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n{UNANSWERED}"
     )
     assert not communicator.future.done()
     communicator.stop()
@@ -489,7 +537,7 @@ async def test_cancelled_error_of_the_test_itself_is_left_as_it_is() -> None:
             AssertionError,
             "{'id': 1, 'type': 'websocket.unknown'}",
         ),
-        (PART, AssertionError, "denial     body b'Not ', more to come"),
+        (PART, AssertionError, "denial body b'Not ', more to come"),
         ({"type": None}, AssertionError, "{'type': None}"),
         (None, TypeError, "None"),
         (["accept"], TypeError, "['accept']"),
@@ -721,8 +769,6 @@ async def test_what_the_body_of_a_block_raises_carries_the_transcript() -> None:
         "   0.0 ms  <- close      4401 expired"
         "           !! closed with code or reason before accept():"
         " the client gets HTTP 403\n"
-        "   0.0 ms  -> disconnect 1000\n"
-        "   0.0 ms  the application returned\n"
         "a client of Daphne sees: HTTP 403, then close code 1006"
     )
 
@@ -743,6 +789,27 @@ async def test_a_crash_that_only_the_end_of_a_block_shows_carries_the_transcript
         f"   0.0 ms  the application raised Boom('boom'), tests/scripts.py:{line}\n"
         "a client of Daphne sees: HTTP 101, then close code 1011"
     )
+
+
+async def test_a_crash_is_located_in_the_code_of_the_project() -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        json.loads("{")  # crashes
+
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    error = await failure(communicator.connect())
+    line = line_of('json.loads("{")  # crashes')
+    ends = readable(str(communicator.transcript)).splitlines()[-2]
+    assert error.__class__.__name__ in ends
+    assert ends.endswith(f", tests/test_explanations.py:{line}")
+
+
+async def test_a_crash_of_a_library_is_located_there() -> None:
+    communicator = RecordingWebsocketCommunicator(URLRouter([]), "/ws/")
+    await failure(communicator.connect())
+    ends = readable(str(communicator.transcript)).splitlines()[-2]
+    assert re.search(r"raised ValueError\(.*channels/routing.py:\d+$", ends), ends
 
 
 @with_notes
@@ -803,7 +870,7 @@ async def test_a_frame_before_accept_warns_at_the_line_of_the_test() -> None:
     assert warning.filename == __file__
     assert warning.lineno == line_of("await communicator.connect()  # here")
     assert str(warning.message) == (
-        'send       {"type": "jwt-expired"}\n'
+        'send {"type": "jwt-expired"}\n'
         "  sent before accept(): the client gets HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )
@@ -819,10 +886,10 @@ async def test_strict_says_what_was_sent_what_the_client_gets_and_the_remedy() -
     assert type(error) is AssertionError
     assert str(error) == (
         "strict: the application sent what not every client gets as it was sent.\n"
-        'send       {"type": "jwt-expired"}\n'
+        'send {"type": "jwt-expired"}\n'
         "  sent before accept(): the client gets HTTP 500.\n"
         "  Call accept() first, then send, then close().\n"
-        "close      4401 expired\n"
+        "close 4401 expired\n"
         "  sent when all was over: the client gets nothing.\n"
         "  Mend what ended it, or send no more."
     )
@@ -834,7 +901,7 @@ async def test_strict_names_the_servers_that_differ() -> None:
     communicator.servers = ("uvicorn", "daphne")
     assert await message(communicator.connect()) == (
         "strict: the application sent what not every client gets as it was sent.\n"
-        "close      1008\n"
+        "close 1008\n"
         "  a close code for servers and libraries, 1001 to 1014: the client gets"
         " close code 1011 on Daphne.\n"
         "  Close with 1000 or a code from 3000 to 4999."
@@ -952,7 +1019,7 @@ the client gets HTTP 500
         a client of Daphne sees: HTTP 500, then close code 1006""")
     assert readable(shown[1]) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE}"
-        f" Came: 1 data frame, now in pre_close_messages.\n{IDLE}"
+        f" Came: 1 data frame, now in pre_close_messages.\n{UNANSWERED}"
         + (notes if sys.version_info >= (3, 11) else "")
     )
     # The test's own line is there, and nothing that asyncio has to complain of.

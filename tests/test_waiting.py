@@ -15,9 +15,10 @@ from asgiref.typing import (
     ASGISendCallable,
     Scope,
 )
-from channels.generic.websocket import WebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
+import channels_closetest.communicator
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.both import both_classes
 from tests.scripts import Boom, Kind, Script, scripted
@@ -415,6 +416,34 @@ async def test_a_call_that_times_out_cancels_the_application(
     await communicator.wait()
     communicator.stop(exceptions=False)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("name", ["connect", "receive_output", "wait", "disconnect"])
+async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels_closetest.communicator, "_PATIENCE", 0.05)
+
+    class Swallowing(AsyncWebsocketConsumer):
+        async def connect(self) -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(TIMEOUT)
+
+    communicator = RecordingWebsocketCommunicator(Swallowing.as_asgi(), "/")
+    await communicator.send_input(CONNECT)
+    with within(AT_ONCE), suppress(asyncio.TimeoutError):
+        await call(communicator, name, 0.01)
+    assert communicator.future.done()
+
+
+async def test_wait_does_not_say_that_it_has_cancelled_what_a_timeout_has() -> None:
+    communicator = RecordingWebsocketCommunicator(hanging, "/")
+    with pytest.raises(asyncio.TimeoutError):
+        await communicator.receive_output(0.01)
+    await communicator.wait()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await communicator.receive_output()
+    assert "receive_output(timeout=0.01) timed out before" in str(raised.value)
 
 
 async def test_wait_closed_cancels_the_application_too() -> None:
