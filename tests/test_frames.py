@@ -348,24 +348,36 @@ def chatty(chat: Chat, kind: Kind) -> ASGI3Application:
     return applications[kind]
 
 
-async def test_a_call_that_is_cancelled_leaves_nothing_behind() -> None:
+def futures_and_timers() -> int:
+    gc.collect()
+    return sum(
+        isinstance(item, (asyncio.Future, asyncio.TimerHandle))
+        for item in gc.get_objects()
+    )
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+async def test_a_call_that_is_cancelled_leaves_nothing_behind(turns: int) -> None:
     async def application(scope: object, receive: object, send: object) -> None:
         await asyncio.get_running_loop().create_future()
 
-    def left() -> int:
-        gc.collect()
-        return sum(
-            isinstance(item, (asyncio.Future, asyncio.TimerHandle))
-            for item in gc.get_objects()
-        )
-
     communicator = RecordingWebsocketCommunicator(application, "/")
-    before = left()
+    before = futures_and_timers()
     for _ in range(CANCELLATIONS):
         with suppress(asyncio.CancelledError):
-            await cancelled_after(1, communicator.receive_output(60))
-    assert left() < before + CANCELLATIONS / 10
+            await cancelled_after(turns, communicator.receive_output(60))
+    assert futures_and_timers() < before + CANCELLATIONS / 10
     communicator.stop()
+
+
+async def test_wait_leaves_nothing_behind() -> None:
+    async def application(scope: object, receive: object, send: object) -> None:
+        await asyncio.sleep(0)
+
+    before = futures_and_timers()
+    for _ in range(CANCELLATIONS):
+        await RecordingWebsocketCommunicator(application, "/").wait(60)
+    assert futures_and_timers() < before + CANCELLATIONS / 10
 
 
 @pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
