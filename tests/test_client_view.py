@@ -851,6 +851,15 @@ def test_every_rule_is_met_by_a_case_that_the_servers_perform(
     assert rules - set(rules_asked) == set()
 
 
+def test_the_first_events_can_be_judged_alone() -> None:
+    recording = Recording()
+    for event in [accept(), FRAME, FRAME]:
+        recording.add("send", event)
+    for count, messages in [(2, 1), (None, 2), (1, 2), (None, 2)]:
+        judgement = recording.judge(SERVERS, (), count)
+        assert len(judgement.connections["daphne"].view().messages) == messages
+
+
 def test_every_ending_is_met_by_a_case_that_the_servers_perform() -> None:
     met = set()
     for (events, ending), _, offered in (ROWS | BORDERS).values():
