@@ -433,6 +433,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
 
         If cancelled, it leaves the application running and loses no frame.
         """
+        __tracebackhide__ = True
         messages = _memory(self).pre_close_messages
         known = len(messages)
         try:
@@ -450,6 +451,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         return answer
 
     async def __answer(self, deadline: _Deadline) -> tuple[bool, int | str | None]:
+        __tracebackhide__ = True
         event = await self.__read_past_frames(deadline)
         try:
             kind = event["type"]
@@ -495,6 +497,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
 
         If cancelled, it leaves the application running and loses no frame.
         """
+        __tracebackhide__ = True
         recording, queue = _memory(self).recording, self.output_queue
         deadline = _Deadline(timeout)
         close: Any = None
@@ -512,6 +515,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
 
     async def __read(self, deadline: _Deadline) -> Any:
         """The next event; a data frame is kept."""
+        __tracebackhide__ = True
         event = await self.receive_output(deadline.remaining())
         memory = _memory(self)
         memory.events_passed += 1
@@ -521,6 +525,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         return event
 
     async def __read_past_frames(self, deadline: _Deadline) -> Any:
+        __tracebackhide__ = True
         while True:
             event = await self.__read(deadline)
             if event_type(event) != "websocket.send":
@@ -546,6 +551,7 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
 
         If cancelled, it leaves the application running and loses no event.
         """
+        __tracebackhide__ = True
         memory, future, queue = _memory(self), self.future, self.output_queue
         if future.done():
             future.result()
@@ -722,6 +728,10 @@ async def _end(application: asyncio.Task[Any], recording: Recording) -> bool:
 
 # Explaining. What a failure says is worded in transcript.py.
 
+#: Where an exception has the numbers of those whose transcripts it carries. Not the
+#: objects themselves: parallel test runners pickle exceptions.
+_TRANSCRIPTS = "channels-closetest transcripts"
+
 
 def _explain(
     exception: BaseException,
@@ -752,13 +762,12 @@ def _explain(
 def _add_transcript(
     exception: BaseException, communicator: RecordingWebsocketCommunicator
 ) -> None:
-    add_note = getattr(exception, "add_note", None)  # since Python 3.11
-    # By number: parallel test runners pickle exceptions.
-    shown: set[int] = vars(exception).setdefault(
-        "channels-closetest transcripts", set()
-    )
+    add_note = getattr(exception, "add_note", None)
+    if add_note is None:
+        return  # before Python 3.11
+    shown: set[int] = vars(exception).setdefault(_TRANSCRIPTS, set())
     number = id(_memory(communicator))
-    if add_note is None or number in shown:
+    if number in shown:
         return
     shown.add(number)
     try:
