@@ -762,12 +762,10 @@ def _explain(
 def _add_transcript(
     exception: BaseException, communicator: RecordingWebsocketCommunicator
 ) -> None:
-    add_note = getattr(exception, "add_note", None)
-    if add_note is None:
-        return  # before Python 3.11
     shown: set[int] = vars(exception).setdefault(_TRANSCRIPTS, set())
     number = id(_memory(communicator))
-    if number in shown:
+    add_note = getattr(exception, "add_note", None)  # since Python 3.11
+    if add_note is None or number in shown:
         return
     shown.add(number)
     try:

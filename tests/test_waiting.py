@@ -434,6 +434,9 @@ async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again(
     with within(AT_ONCE), suppress(asyncio.TimeoutError):
         await call(communicator, name, 0.01)
     assert communicator.future.done()
+    ended = repr(communicator.future)
+    await asyncio.sleep(0.1)  # after which it would be cancelled once more
+    assert repr(communicator.future) == ended
 
 
 async def test_wait_does_not_say_that_it_has_cancelled_what_a_timeout_has() -> None:
