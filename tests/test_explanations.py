@@ -405,13 +405,15 @@ async def test_a_sync_consumer_waits_for_the_thread_that_another_one_blocks(
     other = RecordingWebsocketCommunicator(SyncHanging.as_asgi(lock=locked), "/ws/")
     await other.send_input(CONNECT)
     assert await other.receive_nothing(0.01)
-    assert await message(client(ACCEPT, kind="sync").connect(0.2)) == (
+    said = await message(client(ACCEPT, kind="sync").connect(0.2))
+    # Newer asgiref has functions of its own in the thread, too.
+    assert said.replace("function:\n  (asgiref)\n", "function:\n") == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
         + HANGS
         + CHANNELS
         + "  (asgiref)\n"
         + "It waits for its thread, which is busy with another function:\n"
-        + SYNC_HANDLER
+        + SYNC_HANDLER.removeprefix("  (asgiref)\n")
         + ours("connect", "self.greet()")
         + ours("greet", "with self.lock:  # greets")
         + "Let that end first."
