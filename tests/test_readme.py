@@ -14,7 +14,7 @@ from docutils.core import publish_doctree
 import channels_closetest
 from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.client_view import RULES
-from tests.readme import (
+from tests.tools.readme import (
     ENDING,
     GREEN_TEST,
     PHASES,

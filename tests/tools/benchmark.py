@@ -1,8 +1,8 @@
 """
 How fast the communicator is beside the one of Channels::
 
-    python -m tests.benchmark
-    python -m tests.benchmark --quick
+    python -m tests.tools.benchmark
+    python -m tests.tools.benchmark --quick
 
 Both run in one process, in turns, with garbage collection held while the clock runs.
 The ratio is the median of those of all turns. Nothing here passes or fails: where the

@@ -3,7 +3,7 @@ What the README shows, and what is so: the output of its examples, its tables.
 
 To write into the README what is so::
 
-    python -m tests.readme
+    python -m tests.tools.readme
 """
 
 import ast
@@ -35,7 +35,7 @@ from channels_closetest import (
 )
 from channels_closetest.client_view import ENDINGS, RULES, SERVERS, Phase
 
-README = Path(__file__).parent.parent / "README.rst"
+README = Path(__file__).parents[2] / "README.rst"
 
 INDENTATION = " " * 4
 
