@@ -1,7 +1,7 @@
 """
-What this package is for: a test hears what a consumer says before it hangs up.
+The purpose of the package: a test receives what a consumer sends before it closes.
 
-It needs the package alone::
+This needs only the installed package::
 
     python -m django test --settings=tests.settings tests.test_example
 """
@@ -21,7 +21,7 @@ from channels_closetest import RecordingWebsocketCommunicator, UndeliverableWarn
 
 
 class NotesConsumer(AsyncJsonWebsocketConsumer):
-    """Is for clients with a session that has not expired."""
+    """Accept a client whose session has not expired, and close for any other."""
 
     async def connect(self) -> None:
         query = parse_qs(self.scope["query_string"].decode())
@@ -29,28 +29,34 @@ class NotesConsumer(AsyncJsonWebsocketConsumer):
         if await sessions.filter(session_key=query["token"][0]).aexists():
             await self.accept()
         else:
-            await self.refuse()
+            await self.reject()
 
-    async def refuse(self) -> None:
+    async def reject(self) -> None:
         await self.send_json({"type": "jwt-expired"})
         await self.close(4401, "token expired")
 
 
-class MendedNotesConsumer(NotesConsumer):
-    async def refuse(self) -> None:
+class AcceptingNotesConsumer(NotesConsumer):
+    async def reject(self) -> None:
         await self.accept()
-        await super().refuse()
+        await super().reject()
 
 
-# To the type stubs, path() takes Django's views alone.
+# The type stubs of path() allow only views of Django.
 urlpatterns = [
     path("ws/notes/", NotesConsumer.as_asgi()),  # type: ignore[arg-type]
-    path("ws/mended/notes/", MendedNotesConsumer.as_asgi()),  # type: ignore[arg-type]
+    path(
+        "ws/accepting/notes/",
+        AcceptingNotesConsumer.as_asgi(),  # type: ignore[arg-type]
+    ),
 ]
 application = AuthMiddlewareStack(URLRouter(urlpatterns))  # type: ignore[arg-type]
 
 
-def show(communicator: RecordingWebsocketCommunicator, frame: object) -> None:
+def show(
+    caption: str, communicator: RecordingWebsocketCommunicator, frame: object
+) -> None:
+    print(caption)
     print(communicator.transcript)
     print("JSON frame:  ", frame)
     print("close code:  ", communicator.close_code)
@@ -68,14 +74,14 @@ class ExpiredTokenTests(TestCase):
         ]:
             Session.objects.create(session_key=token, expire_date=expire_date)
 
-    async def test_a_client_with_a_new_token_is_connected(self) -> None:
+    async def test_accepts_a_new_token(self) -> None:
         communicator = RecordingWebsocketCommunicator(
             application, "/ws/notes/?token=new"
         )
         self.assertEqual(await communicator.connect(), (True, None))
         await communicator.disconnect()
 
-    async def test_a_client_with_an_old_token_is_told_why(self) -> None:
+    async def test_closes_before_accept_for_an_old_token(self) -> None:
         communicator = RecordingWebsocketCommunicator(
             application, "/ws/notes/?token=old"
         )
@@ -86,14 +92,18 @@ class ExpiredTokenTests(TestCase):
         self.assertEqual(communicator.pre_close_messages, [{"type": "jwt-expired"}])
         self.assertEqual(communicator.close_code, 4401)
         self.assertEqual(communicator.close_reason, "token expired")
-        # So much for what the consumer says. But no client hears it.
+        # The consumer has sent all this, but no client receives it.
         self.assertEqual(communicator.client_view.messages, [])
         self.assertEqual(communicator.client_view.close_code, 1006)
-        show(communicator, *communicator.pre_close_messages)
+        show(
+            "The consumer sends a frame and closes before it accepts:",
+            communicator,
+            *communicator.pre_close_messages,
+        )
 
-    async def test_a_client_with_an_old_token_hears_why(self) -> None:
+    async def test_closes_once_accepted_for_an_old_token(self) -> None:
         communicator = RecordingWebsocketCommunicator(
-            application, "/ws/mended/notes/?token=old"
+            application, "/ws/accepting/notes/?token=old"
         )
         self.assertEqual(await communicator.connect(), (True, None))
         frame = await communicator.receive_json_from()
@@ -102,4 +112,8 @@ class ExpiredTokenTests(TestCase):
         self.assertEqual(communicator.close_reason, "token expired")
         self.assertEqual(communicator.client_view.messages, [{"type": "jwt-expired"}])
         self.assertEqual(communicator.client_view.close_code, 4401)
-        show(communicator, frame)
+        show(
+            "The consumer accepts before it sends the frame and closes:",
+            communicator,
+            frame,
+        )
