@@ -1,9 +1,10 @@
-"""The README: its examples run, and what it shows is so."""
+"""The README and the guide for contributors agree with the code."""
 
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from docutils.core import publish_doctree
 
 import channels_closetest
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.client_view import RULES
 from tests.tools.readme import (
     ENDING,
     GREEN_TEST,
     PHASES,
+    PHASES_WITHOUT_TABLE,
     README,
+    RULES,
+    RULES_MODULE,
     Block,
     blocks,
     content,
@@ -32,24 +35,60 @@ from tests.tools.readme import (
     timeless,
 )
 
-FAILING = [example_above(block) for block in blocks("code-block:: console")]
-PASSING = [example for example in examples() if example not in FAILING]
+CONTRIBUTING = README.with_name(".github") / "CONTRIBUTING.rst"
+
+# The test of their output runs these. Some fail, and one issues a warning.
+WITH_OUTPUT = [example_above(block) for block in blocks("code-block:: console")]
+PASSING = [example for example in examples() if example not in WITH_OUTPUT]
 [GREEN_TESTS] = blocks(f"csv-table:: {GREEN_TEST}")
 
 
-def test_it_renders_without_warnings_and_its_links_lead_somewhere() -> None:
-    publish_doctree(README.read_text(), settings_overrides={"halt_level": 2})
+@pytest.mark.parametrize("path", [README, CONTRIBUTING], ids=lambda path: path.name)
+def test_renders_without_warnings(path: Path) -> None:
+    # docutils warns about links to unknown targets, too.
+    publish_doctree(path.read_text(), settings_overrides={"halt_level": 2})
 
 
-# What it shows.
+# The guide for contributors.
+
+
+def literals(path: Path) -> list[str]:
+    document = publish_doctree(path.read_text())
+    return [
+        literal.astext()
+        for kind in (nodes.literal, nodes.literal_block)
+        for literal in document.findall(kind)
+    ]
+
+
+def test_the_guide_names_files_that_exist() -> None:
+    names = re.findall(
+        r"(?<![\w./])\.?\w[\w./]*\.(?:py|rst|md|cfg)\b|\.ci/\w+",
+        "\n".join(literals(CONTRIBUTING)),
+    )
+    assert {".ci/run", "README.rst", "setup.cfg"} <= set(names)
+    assert [name for name in names if not (README.parent / name).is_file()] == []
+
+
+def test_the_guide_runs_modules_that_exist() -> None:
+    modules = re.findall(r"-m (tests[\w.]+)", "\n".join(literals(CONTRIBUTING)))
+    assert set(modules) == {"tests.tools.postgresql", "tests.tools.readme"}
+    assert all(map(find_spec, modules))
+
+
+def test_the_guide_names_the_module_with_the_rules() -> None:
+    assert f"channels_closetest/{RULES_MODULE.name}" in literals(CONTRIBUTING)
+
+
+# The examples, their outputs, and the tables.
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A Django project with the README's examples for its tests."""
+    """Create a Django project that has the README's examples as its tests."""
     start_project(tmp_path)
     for example in PASSING:
-        # On the lines that they have in the README, so that a traceback leads there.
+        # The same line numbers as in the README, so that a traceback refers to it.
         module = "\n" * (example.line - 1) + example.body
         (tmp_path / f"test_line_{example.line}.py").write_text(module)
     [configuration] = blocks("code-block:: ini")
@@ -76,21 +115,20 @@ def test_the_examples_pass(
 @pytest.mark.parametrize(
     "block", generated(), ids=lambda block: f"{block.argument}, line {block.line}"
 )
-def test_what_it_shows_is_so(block: Block) -> None:
-    if block.argument == "console" and sys.version_info < (3, 11):
+def test_outputs_and_tables_are_current(block: Block) -> None:
+    if "FAILED" in block.body and sys.version_info < (3, 11):
         pytest.skip("exceptions have no notes before Python 3.11")
     assert timeless(block.body) == timeless(content(block))
 
 
-def test_it_shows_every_rule() -> None:
-    shown = {block.argument for block in blocks("csv-table::")}
-    assert shown == {GREEN_TEST, ENDING, *PHASES.values()}
-    # A client that has left gets nothing: that needs no table.
-    assert set(RULES) - set(PHASES) == {"left"}
+def test_the_tables_contain_every_rule() -> None:
+    tables = {block.argument for block in blocks("csv-table::")}
+    assert tables == {GREEN_TEST, ENDING, *PHASES.values()}
+    assert set(RULES) - set(PHASES) == PHASES_WITHOUT_TABLE
 
 
 @pytest.mark.parametrize("row", rows(GREEN_TESTS), ids=lambda row: row[0])
-async def test_what_it_says_to_write_instead_is_delivered(row: list[str]) -> None:
+async def test_every_client_receives_what_to_write_instead(row: list[str]) -> None:
     *_, instead = row
     assert await find_undeliverable(instead) == []
 
@@ -110,7 +148,7 @@ def section(title: str) -> nodes.Element:
 
 
 def documented(title: str) -> dict[str, str]:
-    """The names that a section defines, and of what type it says they are."""
+    """Return the names that a section defines, with the types in it."""
     return {
         literal.astext(): "".join(
             classifier.astext() for classifier in item.findall(nodes.classifier)
@@ -122,7 +160,7 @@ def documented(title: str) -> dict[str, str]:
 
 
 def call(name: str, function: Callable[..., object]) -> str:
-    """How to call a method, with its defaults."""
+    """Format the call of a method, with its defaults."""
     signature = inspect.signature(function)
     parameters = [
         parameter.replace(annotation=parameter.empty)
@@ -143,7 +181,7 @@ def annotations(cls: type) -> dict[str, str]:
 def members(
     communicator: RecordingWebsocketCommunicator,
 ) -> Iterator[tuple[str, str]]:
-    """Public names, as the reference has to write them, and the types of our own."""
+    """Yield public names as the reference writes them, and the types of our own."""
     cls = type(communicator)
     yield call(cls.__name__, cls.__init__), ""
     yield from annotations(cls).items()
@@ -159,7 +197,7 @@ def members(
             yield name, ""
 
 
-def test_the_reference_has_every_public_name() -> None:
+def test_the_reference_contains_every_public_name() -> None:
     subsections = [
         title.astext()
         for title in section("Reference").findall(nodes.title)
@@ -168,7 +206,7 @@ def test_the_reference_has_every_public_name() -> None:
     assert set(channels_closetest.__all__) <= set(subsections)
 
 
-async def test_the_reference_has_every_member_of_the_communicator() -> None:
+async def test_the_reference_contains_every_member_of_the_communicator() -> None:
     application = AsyncWebsocketConsumer.as_asgi()
     async with RecordingWebsocketCommunicator(application, "/") as communicator:
         title = type(communicator).__name__
@@ -178,6 +216,6 @@ async def test_the_reference_has_every_member_of_the_communicator() -> None:
 @pytest.mark.parametrize(
     "name", ["ClientView", "DenialResponse", "Record", "Undeliverable"]
 )
-def test_the_reference_has_every_field_in_order(name: str) -> None:
+def test_the_reference_contains_every_field_in_order(name: str) -> None:
     fields = annotations(getattr(channels_closetest, name))
     assert list(documented(name).items()) == list(fields.items())

@@ -1,7 +1,7 @@
 """
-What the README shows, and what is so: the output of its examples, its tables.
+Generate the parts of the README that follow from the code: outputs and tables.
 
-To write into the README what is so::
+To update the README::
 
     python -m tests.tools.readme
 """
@@ -33,7 +33,9 @@ from channels_closetest import (
     Undeliverable,
     UndeliverableWarning,
 )
-from channels_closetest.client_view import ENDINGS, RULES, SERVERS, Phase
+from channels_closetest import client_view as rules
+
+RULES, RULES_MODULE = rules.RULES, Path(rules.__file__)
 
 README = Path(__file__).parents[2] / "README.rst"
 
@@ -41,14 +43,20 @@ INDENTATION = " " * 4
 
 
 class Block(NamedTuple):
-    """A directive of the README and what is indented below it."""
+    """A directive of the README and the indented text below it."""
 
     directive: str
     argument: str
     body: str
-    #: Where the body is in the README: its first line, and as a slice of the text.
+    #: The number of the body's first line, and the slice of the README's text.
     line: int
     place: slice
+
+    @property
+    def module(self) -> str | None:
+        """The name in a first line like ``# consumers.py``, which examples import."""
+        name = re.match(r"# (\w+\.py)\n", self.body)
+        return name and name[1]
 
 
 def blocks(*directives: str) -> list[Block]:
@@ -71,26 +79,33 @@ def blocks(*directives: str) -> list[Block]:
 
 
 def examples() -> list[Block]:
-    return blocks("code-block:: python")
+    """Return the test modules."""
+    return [block for block in blocks("code-block:: python") if not block.module]
 
 
 def example_above(block: Block) -> Block:
     return [example for example in examples() if example.line < block.line][-1]
 
 
+def example_below(block: Block) -> Block:
+    return [example for example in examples() if example.line > block.line][0]
+
+
 def generated() -> list[Block]:
-    """The blocks whose content follows from the code."""
-    return blocks("code-block:: console", "csv-table::")
+    """Return the blocks whose content follows from the code."""
+    return blocks("code-block:: console", "code-block:: pytb", "csv-table::")
 
 
 def content(block: Block) -> str:
-    """What a generated block has to say."""
-    if block.directive == "code-block":
+    """Return the current content of a generated block."""
+    if block.argument == "console":
         return output(block)
+    if block.argument == "pytb":
+        return failure_with_parent(example_below(block))
     if block.argument == GREEN_TEST:
         return with_rows(block, [green_row(row) for row in rows(block)])
     if block.argument == ENDING:
-        return with_rows(block, ending_rows())
+        return with_rows(block, list(ending_rows()))
     [phase] = [phase for phase, title in PHASES.items() if title == block.argument]
     return with_rows(block, list(rule_rows(phase)))
 
@@ -99,10 +114,10 @@ def content(block: Block) -> str:
 
 
 def environment() -> dict[str, str]:
-    """That of somebody who has installed the package, and nothing else in mind."""
-    mine = ("DJANGO_", "PYTEST_", "PYTHON", "COVERAGE_")
+    """Return the environment of a user: the package can be imported, nothing is set."""
+    ours = ("DJANGO_", "PYTEST_", "PYTHON", "COVERAGE_")
     return {
-        **{name: os.environ[name] for name in os.environ if not name.startswith(mine)},
+        **{name: os.environ[name] for name in os.environ if not name.startswith(ours)},
         "PYTHONPATH": str(Path(channels_closetest.__file__).parent.parent),
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
@@ -123,23 +138,46 @@ def run(command: str, directory: str | Path) -> subprocess.CompletedProcess[str]
 
 
 def start_project(directory: str | Path) -> None:
+    """Create a Django project with the modules that the examples import."""
     run("python -m django startproject example .", directory).check_returncode()
+    for block in blocks("code-block:: python"):
+        if block.module:
+            # A module may be shown in several blocks.
+            with Path(directory, block.module).open("a") as file:
+                file.write(f"{block.body}\n\n\n")
+
+
+def run_as_tests(module: str, command: str) -> str:
+    """Return what the command prints in a new project with this module as tests.py."""
+    with tempfile.TemporaryDirectory() as directory:
+        start_project(directory)
+        Path(directory, "tests.py").write_text(module)
+        printed = run(command, directory).stdout.replace(f"{directory}/", "")
+    # The lines of carets below a line of code differ between versions of Python.
+    return re.sub(r"^ +[~^]+\n", "", printed, flags=re.MULTILINE)
 
 
 def output(block: Block) -> str:
-    """The block's command and its output, with the example above it as tests.py."""
+    """Return the block's command and what it prints for the example above it."""
     prompt, command = block.body.splitlines()[0].split(" ", 1)
-    with tempfile.TemporaryDirectory() as directory:
-        start_project(directory)
-        Path(directory, "tests.py").write_text(example_above(block).body)
-        printed = run(command, directory).stdout
-    return f"{prompt} {command}\n{shortened(printed, directory)}"
+    printed = run_as_tests(example_above(block).body, command)
+    return f"{prompt} {command}\n{shortened(printed)}"
 
 
-def shortened(printed: str, directory: str) -> str:
-    """Without the directory, and with ... for the frames of libraries."""
-    printed = printed.replace(f"{directory}/", "")
-    printed = re.sub(r"^ +[~^]+\n", "", printed, flags=re.MULTILINE)
+def failure_with_parent(example: Block) -> str:
+    """Return the end of the traceback of an example that uses the parent class."""
+    module = example.body.replace(
+        "from channels_closetest import RecordingWebsocketCommunicator as ",
+        "from channels.testing import ",
+    )
+    assert module != example.body
+    printed = run_as_tests(module, "python manage.py test")
+    [end] = re.findall(r"^ +assert .*\nAssertionError.*$", printed, re.MULTILINE)
+    return str(end)
+
+
+def shortened(printed: str) -> str:
+    """Replace the frames of libraries by ``...``."""
     printed = re.sub(
         r'^(  File "/.*\n(    .*\n)*)+', "  ...\n", printed, flags=re.MULTILINE
     )
@@ -147,7 +185,7 @@ def shortened(printed: str, directory: str) -> str:
 
 
 def timeless(text: str) -> str:
-    """With all times the same."""
+    """Replace all times by the same one."""
     return re.sub(r"(?<= in )[\d.]+(?=s)| *[\d.]+(?= ms)", "0.0", text)
 
 
@@ -155,14 +193,18 @@ def timeless(text: str) -> str:
 
 GREEN_TEST = "Green tests"
 ENDING = "When the application ends"
-PHASES: dict[Phase, str] = {
-    "handshake": "Before the handshake is answered",
+PHASES: dict[rules.Phase, str] = {
+    "handshake": "Before the handshake response",
     "denial": "After the start of a denial response",
-    "body": "Within the body of a denial response",
+    "body": "In the body of a denial response",
     "open": "After accept()",
-    "over": "After close(), and after a failed handshake",
+    "over": "After close(), or after a failed handshake",
 }
-#: As the transcript calls them.
+#: A client that has disconnected receives nothing. That needs no table.
+PHASES_WITHOUT_TABLE: set[rules.Phase] = {"left"}
+#: In these phases Daphne never is: it ignores a denial response.
+PHASES_UNKNOWN_TO_DAPHNE: set[rules.Phase] = {"denial", "body"}
+#: The names that the transcript uses.
 EVENTS = {
     "websocket.accept": "accept",
     "websocket.send": "send",
@@ -184,51 +226,41 @@ def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
     return f"{options}\n\n{cells.getvalue().strip()}"
 
 
-def rule_rows(phase: Phase) -> Iterator[list[str]]:
-    """The rules of the phase. In a denial response Daphne never is: it ignores it."""
-    for kind, rules in RULES[phase].items():
-        for rule in rules:
-            outcomes = [
-                (
-                    "–"
-                    if phase in ("denial", "body") and server == "daphne"
-                    # What an effect does not put into words is delivered.
-                    else getattr(rule, server).outcome or "as sent"
-                )
-                for server in SERVERS
-            ]
-            remedy = rule.remedy if set(outcomes) - {"–", "as sent"} else ""
-            yield [EVENTS.get(kind, "any other"), rule.says, *outcomes, remedy]
-
-
-def ending_rows() -> list[list[str]]:
+def outcomes(phase: rules.Phase, effects: Any, unchanged: str) -> list[str]:
+    """Return what a client of each server receives."""
     return [
-        [
-            PHASES[phase],
-            what,
-            *(
-                (
-                    "–"
-                    if phase in ("denial", "body") and server == "daphne"
-                    else getattr(cells, server).outcome
-                )
-                for server in SERVERS
-            ),
-        ]
-        for phase, endings in ENDINGS.items()
-        for what, cells in zip(("raises", "returns"), endings, strict=True)
+        (
+            "–"
+            if phase in PHASES_UNKNOWN_TO_DAPHNE and server == "daphne"
+            else getattr(effects, server).outcome or unchanged
+        )
+        for server in rules.SERVERS
     ]
 
 
+def rule_rows(phase: rules.Phase) -> Iterator[list[str]]:
+    for kind, of_kind in RULES[phase].items():
+        for rule in of_kind:
+            cells = outcomes(phase, rule, unchanged="as sent")
+            remedy = rule.remedy if set(cells) - {"–", "as sent"} else ""
+            yield [EVENTS.get(kind, "any other"), rule.says, *cells, remedy]
+
+
+def ending_rows() -> Iterator[list[str]]:
+    for phase, endings in rules.ENDINGS.items():
+        for what, effects in zip(("raises", "returns"), endings, strict=True):
+            yield [PHASES[phase], what, *outcomes(phase, effects, unchanged="")]
+
+
 def green_row(row: Sequence[str]) -> list[str]:
-    """With what the test used to show and what the client gets, as it is."""
+    """Return the row with the current second and third cell."""
     consumer, _, _, instead = row
-    shown = asyncio.run(show(consumer))
-    what = asyncio.run(find_undeliverable(consumer))[0].outcome
+    received = asyncio.run(receive_with_parent(consumer))
+    outcome = asyncio.run(find_undeliverable(consumer))[0].outcome
     return [
         consumer,
-        ", ".join(f"``{value}``" for value in shown),
-        what.partition("the client gets ")[2],
+        ", ".join(f"``{value}``" for value in received),
+        outcome.partition("the client gets ")[2],
         instead,
     ]
 
@@ -238,10 +270,7 @@ def literals(cell: str) -> list[str]:
 
 
 def arguments_of(cell: str) -> tuple[Any, str, None, list[str]]:
-    """
-    Of a communicator, with a consumer whose connect() the cell has, and with the
-    subprotocols that it offers.
-    """
+    """Return a communicator's arguments: connect() and subprotocols as in the cell."""
     offered: list[str] = []
     connect = ["async def connect(self):"]
     for literal in literals(cell):
@@ -257,24 +286,24 @@ def arguments_of(cell: str) -> tuple[Any, str, None, list[str]]:
     return consumer.as_asgi(), "/", None, offered
 
 
-async def show(cell: str) -> list[str]:
-    """What connect() of the parent class gives, and what the test receives then."""
+async def receive_with_parent(cell: str) -> list[str]:
+    """Return what connect() of the parent class returns and a test receives then."""
     communicator = WebsocketCommunicator(*arguments_of(cell))
     try:
-        shown = [repr(await communicator.connect())]
+        received = [repr(await communicator.connect())]
         while not await communicator.receive_nothing(0.01):
             event = await communicator.receive_output()
             if event["type"] == "websocket.close":
                 code, reason = event.get("code", 1000), event.get("reason", "")
-                shown.append(f"{code} {reason}".rstrip())
+                received.append(f"{code} {reason}".rstrip())
             elif event["type"] == "websocket.send":
-                shown.append(repr(event["text"] and json.loads(event["text"])))
+                received.append(repr(event["text"] and json.loads(event["text"])))
             else:
-                shown.append(event["type"])
+                received.append(event["type"])
     except AssertionError:
-        shown = ["AssertionError"]
+        received = ["AssertionError"]
     await communicator.disconnect()
-    return shown
+    return received
 
 
 async def find_undeliverable(cell: str) -> list[Undeliverable]:
@@ -290,10 +319,10 @@ async def find_undeliverable(cell: str) -> list[Undeliverable]:
 def main() -> None:
     text = README.read_text()
     for block in reversed(generated()):
-        is_so = content(block)
-        if timeless(is_so) != timeless(block.body):
+        current = content(block)
+        if timeless(current) != timeless(block.body):
             print(f"{README.name}:{block.line}: {block.directive} {block.argument}")
-            indented = textwrap.indent(is_so, INDENTATION)
+            indented = textwrap.indent(current, INDENTATION)
             before, after = text[: block.place.start], text[block.place.stop :]
             text = f"{before}{indented}\n{after}"
     README.write_text(text)
