@@ -1,4 +1,4 @@
-"""What is installed, and what is said of it."""
+"""The metadata of the package, and what the README and the changelog repeat of it."""
 
 import re
 from configparser import ConfigParser
@@ -23,7 +23,7 @@ def lines(section: str, option: str) -> list[str]:
 
 
 def expand(name: str) -> list[str]:
-    """What tox makes of braces: a{b,c} is ab and ac."""
+    """Expand braces as tox does: ``a{b,c}`` to ``ab`` and ``ac``."""
     parts = re.split(r"\{(.*?)\}", name)
     return ["".join(choice) for choice in product(*(part.split(",") for part in parts))]
 
@@ -33,7 +33,7 @@ SPAN = re.findall(r"py[^\s,]+", SETUP["tox:tox"]["labels"])
 
 
 def requirements_of(environment: str) -> list[str]:
-    """The lines of deps whose factors the environment has, as tox selects them."""
+    """Return the lines of ``deps`` that tox selects by the environment's factors."""
     return [
         requirement.strip()
         for line in lines("testenv", "deps")
@@ -63,7 +63,7 @@ def versions_in_classifiers(prefix: str) -> set[str]:
 
 
 def versions_in_readme() -> dict[str, list[str]]:
-    """The rows of the table of supported versions."""
+    """Return the rows of the table of supported versions."""
     document = publish_doctree((ROOT / "README.rst").read_text())
     [section] = [
         title.parent
@@ -76,8 +76,8 @@ def versions_in_readme() -> dict[str, list[str]]:
     }
 
 
-def floors() -> dict[str, str]:
-    """The oldest versions that can be installed."""
+def oldest_versions() -> dict[str, str]:
+    """Return the oldest versions that can be installed."""
     requirements = [
         "Python" + SETUP["options"]["python_requires"],
         *lines("options", "install_requires"),
@@ -114,7 +114,7 @@ def test_the_public_names_are_listed_in_order() -> None:
         assert getattr(channels_closetest, name).__name__ == name
 
 
-def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+def test_type_checkers_find_the_marker_of_a_typed_package() -> None:
     assert (files(channels_closetest) / "py.typed").is_file()
 
 
@@ -129,7 +129,21 @@ def test_the_readme_names_the_versions_that_are_tested(name: str, factor: str) -
 
 def test_the_readme_names_the_oldest_versions_that_can_be_installed() -> None:
     oldest = {name.lower(): row[0] for name, row in versions_in_readme().items()}
-    assert oldest == floors()
+    assert oldest == oldest_versions()
+
+
+def test_the_readme_begins_with_the_description_and_the_oldest_versions() -> None:
+    document = publish_doctree((ROOT / "README.rst").read_text())
+    beginning = next(iter(document.findall(nodes.paragraph))).astext()
+    assert " ".join(beginning.split()).startswith(SETUP["metadata"]["description"])
+    named = {
+        name.lower(): version
+        for name, version in re.findall(r"(\w+) (\d+\.\d+)", beginning)
+    }
+    assert named == {
+        name: version for name, version in oldest_versions().items() if name in named
+    }
+    assert set(named) == {"python", "channels", "django"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +159,7 @@ def test_the_classifiers_name_the_versions_that_are_tested(
     assert versions_in_classifiers(prefix) == versions_in_environments(factor)
 
 
-def test_every_environment_installs_what_its_name_says() -> None:
+def test_every_environment_installs_the_versions_in_its_name() -> None:
     for environment in ENVIRONMENTS:
         _, channels, django, asgiref = environment.split("-")
         named = [
@@ -157,7 +171,7 @@ def test_every_environment_installs_what_its_name_says() -> None:
         assert (environment, installed) == (environment, named)
 
 
-def test_the_span_has_every_version_and_both_ends() -> None:
+def test_the_span_contains_every_version_and_both_ends() -> None:
     assert set(SPAN) <= set(ENVIRONMENTS)
     assert {ENVIRONMENTS[0], ENVIRONMENTS[-1]} <= set(SPAN)
 
