@@ -11,31 +11,25 @@ from channels.security.websocket import OriginValidator
 from django.urls import path
 
 from tests import scripts
+from tests.events import (
+    BODY,
+    CONNECT,
+    DENIAL,
+    DISCONNECT,
+    FRAME,
+    HEADERS,
+    PART,
+    Event,
+    accept,
+    body,
+    close,
+    send,
+    start,
+)
 from tests.scripts import Script
 from tests.servers import Case
 
-Event = dict[str, object]
 Ending = Literal["wait", "return", "raise"]
-
-
-def accept(**keys: object) -> Event:
-    return {"type": "websocket.accept", **keys}
-
-
-def send(**keys: object) -> Event:
-    return {"type": "websocket.send", **keys}
-
-
-def close(**keys: object) -> Event:
-    return {"type": "websocket.close", **keys}
-
-
-def start(**keys: object) -> Event:
-    return {"type": "websocket.http.response.start", **keys}
-
-
-def body(**keys: object) -> Event:
-    return {"type": "websocket.http.response.body", **keys}
 
 
 def script(
@@ -44,12 +38,7 @@ def script(
     return Case(Script(events, ending), subprotocols=offered)
 
 
-FRAME = send(text="hello")
-BYE = close(code=4000)
-WHY = [(b"x-why", b"because")]
-DENIAL = start(status=401, headers=WHY)
-BODY = body(body=b"no")
-PART = body(body=b"a", more_body=True)
+CLOSE_4000 = close(code=4000)
 FLOOD = "accepts, sends 10,000 frames, closes"
 
 CODES = [
@@ -92,7 +81,7 @@ ROWS: dict[str, Case] = {
     "closes(4401, a reason)": script(close(code=4401, reason="why")),
     "closes(a reason)": script(close(reason="why")),
     "sends a frame, closes": script(FRAME, close(code=4401)),
-    "sends a frame, accepts": script(FRAME, accept(), FRAME, BYE),
+    "sends a frame, accepts": script(FRAME, accept(), FRAME, CLOSE_4000),
     "sends bytes, raises": script(send(bytes=b"\x00"), ending="raise"),
     "raises": script(ending="raise"),
     "returns": script(ending="return"),
@@ -100,17 +89,17 @@ ROWS: dict[str, Case] = {
     "accepts x of none": script(accept(subprotocol="x")),
     "accepts x of y": script(accept(subprotocol="x"), offered=("y",)),
     "accepts x of none, raises": script(accept(subprotocol="x"), ending="raise"),
-    "accepts x of none, closes": script(accept(subprotocol="x"), BYE),
+    "accepts x of none, closes": script(accept(subprotocol="x"), CLOSE_4000),
     "accepts y of x and y": script(
-        accept(subprotocol="y"), FRAME, BYE, offered=("x", "y")
+        accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")
     ),
-    "accepts none of x and y": script(accept(), FRAME, BYE, offered=("x", "y")),
-    "accepts with headers": script(accept(headers=WHY)),
+    "accepts none of x and y": script(accept(), FRAME, CLOSE_4000, offered=("x", "y")),
+    "accepts with headers": script(accept(headers=HEADERS)),
     "accepts with a cookie twice": script(
         accept(headers=[(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")])
     ),
     "accepts with str headers": script(accept(headers=[("x-a", "b")])),
-    "closes, closes": script(close(), BYE),
+    "closes, closes": script(close(), CLOSE_4000),
     "closes, accepts, sends a frame": script(close(), accept(), FRAME),
     "closes, sends a frame": script(close(), FRAME),
     "denies": script(DENIAL, BODY),
@@ -140,21 +129,24 @@ ROWS: dict[str, Case] = {
     },
     "accepts, accepts": script(accept(), accept()),
     "accepts, sends a frame, accepts": script(accept(), FRAME, accept()),
-    "accepts, closes, sends a frame": script(accept(), BYE, FRAME),
-    "accepts, closes, closes": script(accept(), BYE, close(code=4001)),
-    "accepts, closes, accepts": script(accept(), BYE, accept()),
+    "accepts, closes, sends a frame": script(accept(), CLOSE_4000, FRAME),
+    "accepts, closes, closes": script(accept(), CLOSE_4000, close(code=4001)),
+    "accepts, closes, accepts": script(accept(), CLOSE_4000, accept()),
     "accepts, raises": script(accept(), ending="raise"),
     "accepts, sends frames, raises": script(accept(), *[FRAME] * 100, ending="raise"),
     "accepts, returns": script(accept(), ending="return"),
     "accepts, sends a frame, returns": script(accept(), FRAME, ending="return"),
     **{
-        f"accepts, sends {keys}": script(accept(), send(**keys), BYE) for keys in FRAMES
+        f"accepts, sends {keys}": script(accept(), send(**keys), CLOSE_4000)
+        for keys in FRAMES
     },
-    "accepts, sends an unknown event": script(accept(), {"type": "unknown"}, BYE),
-    FLOOD: script(accept(), *[FRAME] * 10_000, BYE),
+    "accepts, sends an unknown event": script(
+        accept(), {"type": "unknown"}, CLOSE_4000
+    ),
+    FLOOD: script(accept(), *[FRAME] * 10_000, CLOSE_4000),
 }
 
-HEADERS: list[object] = [
+ACCEPTED_HEADERS: list[object] = [
     ((b"x-why", b"because"),),
     [[b"X-Why", b"because"]],
     [(b"x-a", "b")],
@@ -217,9 +209,9 @@ NO_EVENTS: list[object] = [
     {"text": "without type"},
     {"type": None},
     {"type": 1},
-    {"type": "websocket.connect"},
+    CONNECT,
     {"type": "websocket.receive", "text": "t"},
-    {"type": "websocket.disconnect", "code": 1000},
+    DISCONNECT,
     {"type": "http.response.start", "status": 200, "headers": []},
 ]
 
@@ -229,11 +221,13 @@ BORDERS: dict[str, Case] = {
     "accepts Y of y": script(accept(subprotocol="Y"), offered=("y",)),
     "accepts '' of none": script(accept(subprotocol="")),
     "accepts '' of x": script(accept(subprotocol=""), offered=("x",)),
-    "accepts '' of none, closes": script(accept(subprotocol=""), BYE),
+    "accepts '' of none, closes": script(accept(subprotocol=""), CLOSE_4000),
     "accepts b'y' of y": script(accept(subprotocol=b"y"), offered=("y",)),
     **{
-        f"accepts with headers {headers}": script(accept(headers=headers), FRAME, BYE)
-        for headers in HEADERS
+        f"accepts with headers {headers}": script(
+            accept(headers=headers), FRAME, CLOSE_4000
+        )
+        for headers in ACCEPTED_HEADERS
     },
     "accepts y of y in a header": script(
         accept(headers=[(b"sec-websocket-protocol", b"y")]), offered=("y",)
@@ -255,18 +249,18 @@ BORDERS: dict[str, Case] = {
     ),
     **{
         f"denies with status {status!r}": script(
-            start(status=status, headers=WHY), BODY
+            start(status=status, headers=HEADERS), BODY
         )
         for status in STATUSES
     },
     # These have no body (RFC 9110 section 6.4.1).
     **{
         f"denies with status {status}": script(
-            start(status=status, headers=WHY), body(body=b"")
+            start(status=status, headers=HEADERS), body(body=b"")
         )
         for status in [100, 101, 103, 204, 304]
     },
-    "denies without status": script(start(headers=WHY), BODY),
+    "denies without status": script(start(headers=HEADERS), BODY),
     "denies without headers": script(start(status=401), BODY),
     **{
         f"denies with headers {headers}": script(
@@ -304,7 +298,7 @@ BORDERS: dict[str, Case] = {
         for events in (
             [close(code=4401)],
             [accept()],
-            [accept(), FRAME, BYE],
+            [accept(), FRAME, CLOSE_4000],
             [FRAME],
             [start(status=418, headers=[]), BODY],
             [{"type": "unknown"}, BODY],
@@ -323,18 +317,22 @@ BORDERS: dict[str, Case] = {
         f"accepts, closes({keys})": script(accept(), FRAME, close(**keys))
         for keys in CLOSES
     },
-    "accepts, accepts, sends a frame, closes": script(accept(), accept(), FRAME, BYE),
-    "accepts, denies, sends a frame": script(accept(), DENIAL, BODY, FRAME, BYE),
-    "accepts, closes, denies": script(accept(), BYE, DENIAL, BODY),
-    "accepts, closes(1005), closes": script(accept(), close(code=1005), BYE),
+    "accepts, accepts, sends a frame, closes": script(
+        accept(), accept(), FRAME, CLOSE_4000
+    ),
+    "accepts, denies, sends a frame": script(accept(), DENIAL, BODY, FRAME, CLOSE_4000),
+    "accepts, closes, denies": script(accept(), CLOSE_4000, DENIAL, BODY),
+    "accepts, closes(1005), closes": script(accept(), close(code=1005), CLOSE_4000),
     "accepts, closes(1001), sends a frame": script(accept(), close(code=1001), FRAME),
-    "accepts, closes, returns": script(accept(), BYE, ending="return"),
-    "accepts, closes, raises": script(accept(), BYE, ending="raise"),
+    "accepts, closes, returns": script(accept(), CLOSE_4000, ending="return"),
+    "accepts, closes, raises": script(accept(), CLOSE_4000, ending="raise"),
     **{
-        f"accepts, sends {keys}": script(accept(), send(**keys), BYE)
+        f"accepts, sends {keys}": script(accept(), send(**keys), CLOSE_4000)
         for keys in ODD_FRAMES
     },
-    "accepts, sends 100,000 brackets": script(accept(), send(text="[" * 100_000), BYE),
+    "accepts, sends 100,000 brackets": script(
+        accept(), send(text="[" * 100_000), CLOSE_4000
+    ),
     # Without a close, at which Daphne may drop what is so large.
     "accepts, sends 1 MiB": script(accept(), send(text="x" * 1024 * 1024)),
     "accepts, sends over 1 MiB": script(accept(), send(text="x" * 1024 * 1024 + "x")),
@@ -348,10 +346,10 @@ BORDERS: dict[str, Case] = {
         f"{name}: {event}": script(*before, event, *after)
         for event in NO_EVENTS
         for name, before, after in (
-            ("before accept", (), (accept(), BYE)),
+            ("before accept", (), (accept(), CLOSE_4000)),
             ("before close", (), (close(),)),
-            ("after accept", (accept(),), (FRAME, BYE)),
-            ("after close", (accept(), BYE), ()),
+            ("after accept", (accept(),), (FRAME, CLOSE_4000)),
+            ("after close", (accept(), CLOSE_4000), ()),
             ("after refusal", (close(),), ()),
         )
     },

@@ -20,18 +20,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
 import channels_closetest.communicator
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL
 from tests.scripts import Boom, Kind, Script, scripted
 
 #: Seconds after which a block that does not end fails its test.
 LIMIT = 30
 
-ACCEPT = {"type": "websocket.accept"}
-CLOSE = {"type": "websocket.close", "code": 4401}
-DENIAL = (
-    {"type": "websocket.http.response.start", "status": 401, "headers": []},
-    {"type": "websocket.http.response.body", "body": b"no"},
-)
-CONNECT = {"type": "websocket.connect"}
 
 Arrive = Callable[[RecordingWebsocketCommunicator], Awaitable[object]]
 
@@ -208,7 +202,7 @@ STATES: dict[str, tuple[Script, Arrive, bool]] = {
     "never connected": (Script((ACCEPT,)), nothing, False),
     "accepted": (Script((ACCEPT,)), connect, False),
     "rejected": (Script((CLOSE,)), connect, False),
-    "denied": (Script(DENIAL), connect, False),
+    "denied": (Script((DENIAL, BODY)), connect, False),
     "crashed unseen": (Script((ACCEPT,), "raise"), connect, True),
     "crashed and seen": (Script((), "raise"), see_crash, False),
     "returned": (Script((ACCEPT,), "return"), connect, False),

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cases import BYE, FRAME, accept, close, script, send
+from tests.cases import CLOSE_4000, script
+from tests.events import FRAME, accept, close, send
 from tests.scripts import to_query_string
 from tests.servers import Case, serving
 from tests.test_servers import predict
@@ -44,10 +45,10 @@ CASES: dict[str, Case] = {
     "accepts, closes": script(accept(), close()),
     "accepts, closes for policy": script(accept(), close(code=1008)),
     "selects a subprotocol": script(
-        accept(subprotocol="y"), FRAME, BYE, offered=("x", "y")
+        accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")
     ),
-    "selects none": script(accept(), FRAME, BYE, offered=("x", "y")),
-    "sends NaN": script(accept(), send(text="NaN"), BYE),
+    "selects none": script(accept(), FRAME, CLOSE_4000, offered=("x", "y")),
+    "sends NaN": script(accept(), send(text="NaN"), CLOSE_4000),
     "closes": script(close()),
     "sends a frame, closes": script(
         send(text='{"type": "jwt-expired"}'), close(code=4401)

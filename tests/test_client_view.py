@@ -29,21 +29,8 @@ from channels_closetest.client_view import (
     Rule,
 )
 from channels_closetest.transcript import Recording
-from tests.cases import (
-    BODY,
-    BORDERS,
-    BYE,
-    DENIAL,
-    FRAME,
-    PART,
-    ROWS,
-    Ending,
-    Event,
-    accept,
-    close,
-    script,
-    send,
-)
+from tests.cases import BORDERS, CLOSE_4000, ROWS, Ending, script
+from tests.events import BODY, CONNECT, DENIAL, FRAME, PART, Event, accept, close, send
 from tests.hostile import Hostile, UnhashableText
 from tests.scripts import Boom, Kind, scripted
 from tests.servers import Case
@@ -248,7 +235,7 @@ SAYINGS: dict[str, tuple[Case, list[tuple[str, str]]]] = {
         ],
     ),
     "anything after close": (
-        script(accept(), BYE, FRAME),
+        script(accept(), CLOSE_4000, FRAME),
         [
             (
                 "sent when all was over: the client gets nothing",
@@ -305,7 +292,7 @@ SAYINGS: dict[str, tuple[Case, list[tuple[str, str]]]] = {
         ],
     ),
     "nothing": (
-        script(accept(subprotocol="y"), FRAME, BYE, offered=("x", "y")),
+        script(accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")),
         [],
     ),
     "a refusal": (script(close()), []),
@@ -502,7 +489,7 @@ async def test_it_is_the_frame_that_is_warned_of() -> None:
 
 
 async def test_a_frame_after_accept_that_connect_reads_past_is_not_warned_of() -> None:
-    communicator = communicate(script(accept(), FRAME, BYE))
+    communicator = communicate(script(accept(), FRAME, CLOSE_4000))
     await communicator.connect()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -539,7 +526,7 @@ CALLS: dict[str, Call] = {
 @pytest.mark.parametrize("name", CALLS)
 async def test_strict_fails_the_call_that_comes_across_it(name: str) -> None:
     communicator = communicate(
-        script(accept(), send(text="[]"), send(text=""), BYE), strict=True
+        script(accept(), send(text="[]"), send(text=""), CLOSE_4000), strict=True
     )
     communicator.strict = False
     await communicator.connect()
@@ -591,7 +578,7 @@ async def test_strict_fails_one_call_for_each_undeliverable_event() -> None:
 
 async def test_strict_is_content_with_what_every_server_delivers() -> None:
     for servers, case in [
-        (SERVERS, script(accept(), FRAME, BYE)),
+        (SERVERS, script(accept(), FRAME, CLOSE_4000)),
         (SERVERS, script(close())),
         (["uvicorn"], script(accept(), close(code=1008, reason="why"))),
         (["hypercorn", "uvicorn"], script(DENIAL, PART, BODY)),
@@ -607,7 +594,7 @@ async def test_strict_hides_no_failure() -> None:
         await communicate(script(FRAME), strict=True).connect(0.01)
     with pytest.raises(KeyError):
         async with communicate(script(FRAME, close()), strict=True) as communicator:
-            await communicator.send_input({"type": "websocket.connect"})
+            await communicator.send_input(CONNECT)
             await asyncio.wait([communicator.future], timeout=0.01)
             assert communicator.undeliverable != []
             raise KeyError
@@ -615,7 +602,7 @@ async def test_strict_hides_no_failure() -> None:
 
 def test_it_is_judged_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_view, "RULES", {})
-    case = script(accept(), send(text=""), BYE, FRAME)
+    case = script(accept(), send(text=""), CLOSE_4000, FRAME)
 
     async def test() -> None:
         async with communicate(case) as communicator:
@@ -649,7 +636,7 @@ async def test_a_client_sees_the_close_code_it_has_sent_itself(code: int) -> Non
         ([DENIAL], (None, None, [], 1006, "")),
         ([DENIAL, PART], (401, None, [], 1006, "")),
         ([accept()], (101, None, [], 1005, "")),
-        ([accept(), FRAME, BYE], (101, None, ["hello"], 4000, "")),
+        ([accept(), FRAME, CLOSE_4000], (101, None, ["hello"], 4000, "")),
         ([close()], (403, None, [], 1006, "")),
         ([DENIAL, BODY], (401, None, [], 1006, "")),
     ],
@@ -661,7 +648,7 @@ def test_what_a_client_has_left_it_does_not_hear(
     for event in events:
         recording.add("send", event)
     recording.add("receive", {"type": "websocket.disconnect"})
-    for event in [FRAME, BYE, accept(), {}, None]:
+    for event in [FRAME, CLOSE_4000, accept(), {}, None]:
         recording.add("send", event)
     end(recording, "raise")
     transcript = Transcript(recording, "/", ("hypercorn",), ())
@@ -673,7 +660,7 @@ def test_what_a_client_has_left_it_does_not_hear(
 @each_server
 @pytest.mark.parametrize("ending", ["raise", "return", "cancel"])
 @pytest.mark.parametrize(
-    "events", [[close()], [accept(), BYE], [FRAME], [accept(), accept()]]
+    "events", [[close()], [accept(), CLOSE_4000], [FRAME], [accept(), accept()]]
 )
 def test_after_the_end_of_a_connection_that_of_the_application_shows_nowhere(
     events: list[object], ending: Ending, server: str
@@ -815,7 +802,7 @@ def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 def test_an_event_is_judged_once_however_often_one_asks(
     rules_asked: list[tuple[str, str, str]],
 ) -> None:
-    events = [accept(), *[FRAME, send(text="")] * 1_000, BYE, FRAME]
+    events = [accept(), *[FRAME, send(text="")] * 1_000, CLOSE_4000, FRAME]
     at_once = record(*events)
     at_once.client_view()
     count = len(rules_asked)

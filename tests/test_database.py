@@ -28,6 +28,7 @@ from django.test import TestCase, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.events import ACCEPT, CONNECT, DISCONNECT
 from tests.models import Note
 from tests.scripts import Boom, Kind, Script, scripted
 
@@ -35,8 +36,6 @@ channels_db: Any = channels.db  # whose stubs leave out what it imports
 ORIGINAL = channels_db.close_old_connections
 ORIGINALS = ORIGINAL, channels_db.DatabaseSyncToAsync.thread_handler
 
-CONNECT = {"type": "websocket.connect"}
-ACCEPT = {"type": "websocket.accept"}
 
 # A thread that writes the note "slow" has begun, and may end.
 begun, go_on = threading.Event(), threading.Event()
@@ -212,7 +211,7 @@ class AsyncConsumerTests(TestCase):
 
     async def test_the_transaction_survives_wait(self) -> None:
         communicator = await self.connected()
-        await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
+        await communicator.send_input(DISCONNECT)
         await communicator.wait()
         await self.assert_survived("connect", "disconnect")
 

@@ -31,10 +31,26 @@ from channels_closetest import (
     RecordingWebsocketCommunicator,
     UndeliverableWarning,
 )
+from tests.events import (
+    ACCEPT,
+    BODY,
+    BYTES_FRAME,
+    CLOSE_WITH_REASON,
+    CONNECT,
+    DENIAL,
+    FRAME,
+    HEADERS,
+    JSON_FRAME,
+    UNKNOWN,
+    Event,
+    accept,
+    body,
+    close,
+    send,
+)
 from tests.hostile import HOSTILE, NESTED
 from tests.scripts import Boom, Kind, Script, scripted
 
-Event = dict[str, object]
 #: One thing a test does with a communicator. Any: tests do what types forbid, too.
 Step = Callable[[Any], object]
 
@@ -42,25 +58,10 @@ KINDS: list[Kind] = ["asgi", "async", "sync"]
 #: Seconds to wait for what comes, and for what does not come.
 LONG, SHORT = 30, 0.2
 
-ACCEPT: Event = {"type": "websocket.accept"}
-TEXT: Event = {"type": "websocket.send", "text": '{"type": "jwt-expired"}'}
-PLAIN: Event = {"type": "websocket.send", "text": "plain"}
-BYTES: Event = {"type": "websocket.send", "bytes": b"\0"}
-CLOSE: Event = {"type": "websocket.close", "code": 4401, "reason": "expired"}
-DENY: Event = {"type": "websocket.http.response.start", "status": 401, "headers": []}
-UNKNOWN: Event = {"type": "websocket.unknown"}
 
 APPLICATION = scripted(Script((ACCEPT,)), "asgi")
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def body(content: bytes, more_body: bool = False) -> Event:
-    return {
-        "type": "websocket.http.response.body",
-        "body": content,
-        "more_body": more_body,
-    }
 
 
 # Comparing.
@@ -265,11 +266,11 @@ async def test_the_constructor_raises_the_same(step: Step) -> None:
 
 ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
     "the answer": (
-        Script(({**ACCEPT, "subprotocol": "chat", "headers": [(b"a", b"b")]},)),
+        Script((accept(subprotocol="chat", headers=[(b"a", b"b")]),)),
         [connect],
     ),
     "frames, and some are left": (
-        Script((ACCEPT, TEXT, BYTES, PLAIN, TEXT)),
+        Script((ACCEPT, JSON_FRAME, BYTES_FRAME, FRAME, JSON_FRAME)),
         [
             connect,
             lambda it: it.receive_json_from(LONG),
@@ -284,7 +285,7 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
         [connect, lambda it: it.receive_nothing(0.01, 0.02)],
     ),
     "a close in place of a frame": (
-        Script((ACCEPT, CLOSE, TEXT)),
+        Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)),
         [
             connect,
             lambda it: it.receive_from(LONG),
@@ -292,11 +293,11 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
         ],
     ),
     "a close as it is": (
-        Script((ACCEPT, TEXT, CLOSE)),
+        Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON)),
         [connect, lambda it: it.receive_from(LONG), lambda it: it.receive_output(LONG)],
     ),
     "disconnected twice": (
-        Script((ACCEPT, TEXT)),
+        Script((ACCEPT, JSON_FRAME)),
         [
             connect,
             lambda it: it.receive_from(LONG),
@@ -315,11 +316,11 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
         [connect, lambda it: it.wait(SHORT), lambda it: it.receive_output(SHORT)],
     ),
     "text that is not JSON": (
-        Script((ACCEPT, PLAIN)),
+        Script((ACCEPT, FRAME)),
         [connect, lambda it: it.receive_json_from(LONG)],
     ),
     "bytes in place of JSON": (
-        Script((ACCEPT, BYTES)),
+        Script((ACCEPT, BYTES_FRAME)),
         [connect, lambda it: it.receive_json_from(LONG)],
     ),
     "nothing to send": (Script((ACCEPT,)), [connect, lambda it: it.send_to()]),
@@ -352,7 +353,7 @@ async def test_an_accepted_connection_goes_on_as_with_the_parent(
 
 
 async def test_a_second_answer_is_as_with_the_parent() -> None:
-    application = scripted(Script((ACCEPT, ACCEPT, CLOSE)), "asgi")
+    application = scripted(Script((ACCEPT, ACCEPT, CLOSE_WITH_REASON)), "asgi")
     await assert_same(application, connect, connect, connect)
 
 
@@ -360,14 +361,14 @@ async def test_a_second_answer_is_as_with_the_parent() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        {"type": "websocket.send"},
-        {"type": "websocket.send", "text": "1", "bytes": b"1"},
-        {"type": "websocket.send", "text": None},
-        {"type": "websocket.send", "text": 1},
-        {"type": "websocket.send", "bytes": "1"},
-        {"type": "websocket.send", "bytes": bytearray(b"1")},
-        {"type": "websocket.send", "text": "NaN"},
-        {"type": "websocket.send", "text": ""},
+        send(),
+        send(text="1", bytes=b"1"),
+        send(text=None),
+        send(text=1),
+        send(bytes="1"),
+        send(bytes=bytearray(b"1")),
+        send(text="NaN"),
+        send(text=""),
         UNKNOWN,
         {},
         None,
@@ -379,7 +380,7 @@ async def test_a_malformed_frame_fails_as_with_the_parent(
     event: object, receive: str
 ) -> None:
     await assert_same(
-        scripted(Script((ACCEPT, event, TEXT)), "asgi"),
+        scripted(Script((ACCEPT, event, JSON_FRAME)), "asgi"),
         connect,
         lambda it: getattr(it, receive)(LONG),
     )
@@ -409,10 +410,10 @@ async def test_an_application_that_has_ended_is_as_with_the_parent(
     name: str, kind: Kind, ending: Literal["raise", "return"]
 ) -> None:
     # That connect() reads past a frame is what differs.
-    unread = () if name == "connect" else (TEXT,)
+    unread = () if name == "connect" else (JSON_FRAME,)
     await assert_same(
         scripted(Script((ACCEPT, *unread), ending), kind),
-        lambda it: it.send_input({"type": "websocket.connect"}),
+        lambda it: it.send_input(CONNECT),
         ended,
         LATER_CALLS[name],
         LATER_CALLS[name],
@@ -435,14 +436,16 @@ async def test_an_application_that_a_timeout_has_cancelled_is_as_with_the_parent
 
 @each_later_call
 async def test_an_application_not_yet_started_is_as_with_the_parent(name: str) -> None:
-    await assert_same(scripted(Script((ACCEPT, CLOSE)), "asgi"), LATER_CALLS[name])
+    await assert_same(
+        scripted(Script((ACCEPT, CLOSE_WITH_REASON)), "asgi"), LATER_CALLS[name]
+    )
 
 
 @pytest.mark.parametrize("timeout", [0, 0.01, 1, None])
 async def test_a_timeout_is_for_what_is_not_yet_there(timeout: float | None) -> None:
     await assert_same(
-        scripted(Script((ACCEPT, TEXT, CLOSE), "return"), "asgi"),
-        lambda it: it.send_input({"type": "websocket.connect"}),
+        scripted(Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), "return"), "asgi"),
+        lambda it: it.send_input(CONNECT),
         ended,
         lambda it: it.receive_output(timeout),
         lambda it: it.receive_from(timeout=timeout),
@@ -484,46 +487,53 @@ class Answer(NamedTuple):
 
 
 def denial(content: bytes) -> DenialResponse:
-    return DenialResponse(401, [], content)
+    return DenialResponse(401, HEADERS, content)
 
 
 ANSWERS = {
     "accept": Answer(Script((ACCEPT,)), (True, None), response_headers=[]),
     "accept with all it can have": Answer(
-        Script(({**ACCEPT, "subprotocol": "chat", "headers": [(b"a", b"b")]},)),
+        Script((accept(subprotocol="chat", headers=[(b"a", b"b")]),)),
         (True, "chat"),
         response_headers=[(b"a", b"b")],
     ),
     "AcceptConnection": Answer(Accepts(()), (True, None), response_headers=[]),
-    "close": Answer(Script(({"type": "websocket.close"},)), (False, 1000), 1000, ""),
-    "close with code": Answer(
-        Script(({"type": "websocket.close", "code": 4401},)), (False, 4401), 4401, ""
-    ),
+    "close": Answer(Script((close(),)), (False, 1000), 1000, ""),
+    "close with code": Answer(Script((close(code=4401),)), (False, 4401), 4401, ""),
     "close with code and reason": Answer(
-        Script((CLOSE,), "return"), (False, 4401), 4401, "expired"
+        Script((CLOSE_WITH_REASON,), "return"), (False, 4401), 4401, "expired"
     ),
     "DenyConnection": Answer(Denies(()), (False, 1000), 1000, ""),
     "denial without body": Answer(
-        Script((DENY,), "return"), (False, 401), denial_response=denial(b"")
+        Script((DENIAL,), "return"), (False, 401), denial_response=denial(b"")
     ),
     "denial without body and end": Answer(
-        Script((DENY,)), asyncio.TimeoutError, denial_response=denial(b"")
+        Script((DENIAL,)), asyncio.TimeoutError, denial_response=denial(b"")
     ),
     "denial with body": Answer(
-        Script((DENY, body(b"no"))), (False, 401), denial_response=denial(b"no")
+        Script((DENIAL, BODY)), (False, 401), denial_response=denial(b"no")
     ),
     "denial with body in parts": Answer(
-        Script((DENY, body(b"no", True), body(b"pe", True), body(b""))),
+        Script(
+            (
+                DENIAL,
+                body(body=b"no", more_body=True),
+                body(body=b"pe", more_body=True),
+                body(body=b""),
+            )
+        ),
         (False, 401),
         denial_response=denial(b"nope"),
     ),
     "denial with a body that never ends": Answer(
-        Script((DENY, body(b"no", True))),
+        Script((DENIAL, body(body=b"no", more_body=True))),
         asyncio.TimeoutError,
         denial_response=denial(b"no"),
     ),
     "denial that breaks off in a crash": Answer(
-        Script((DENY, body(b"no", True)), "raise"), Boom, denial_response=denial(b"no")
+        Script((DENIAL, body(body=b"no", more_body=True)), "raise"),
+        Boom,
+        denial_response=denial(b"no"),
     ),
     "nothing": Answer(Script(()), asyncio.TimeoutError),
     "crash": Answer(Script((), "raise"), Boom),
@@ -531,10 +541,10 @@ ANSWERS = {
 }
 FRAMES: dict[str, tuple[tuple[Event, ...], list[object]]] = {
     "no frame": ((), []),
-    "one frame": ((TEXT,), [{"type": "jwt-expired"}]),
+    "one frame": ((JSON_FRAME,), [{"type": "jwt-expired"}]),
     "many frames": (
-        (TEXT, PLAIN, BYTES) * 5,
-        [{"type": "jwt-expired"}, "plain", b"\0"] * 5,
+        (JSON_FRAME, FRAME, BYTES_FRAME) * 5,
+        [{"type": "jwt-expired"}, "hello", b"\0"] * 5,
     ),
 }
 
@@ -610,7 +620,9 @@ async def test_connect_gives_the_answer_and_keeps_the_frames_before_it(
     assert communicator.denial_response == answer.denial_response
     assert communicator.response_headers == answer.response_headers
     unread = drain(communicator.output_queue)
-    assert [event for event in unread if event in (TEXT, PLAIN, BYTES)] == []
+    assert [
+        event for event in unread if event in (JSON_FRAME, FRAME, BYTES_FRAME)
+    ] == []
     communicator.stop(exceptions=False)
 
 
@@ -643,28 +655,39 @@ async def test_what_a_consumer_says_before_it_hangs_up_can_be_tested(
 
 async def test_a_frame_within_a_denial_response_is_kept() -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((DENY, TEXT, body(b"no", True), PLAIN, body(b"pe"))), "asgi"),
+        scripted(
+            Script(
+                (
+                    DENIAL,
+                    JSON_FRAME,
+                    body(body=b"no", more_body=True),
+                    FRAME,
+                    body(body=b"pe"),
+                )
+            ),
+            "asgi",
+        ),
         "/",
     )
     with pytest.warns(UndeliverableWarning):
         assert await communicator.connect() == (False, 401)
-    assert communicator.pre_close_messages == [{"type": "jwt-expired"}, "plain"]
+    assert communicator.pre_close_messages == [{"type": "jwt-expired"}, "hello"]
     assert communicator.denial_response == denial(b"nope")
     await communicator.disconnect()
 
 
 async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> None:
-    second = {**DENY, "status": 403}
+    second = {**DENIAL, "status": 403}
     events = (
-        body(b"before"),
-        DENY,
-        body(b"no", more_body=True),
+        body(body=b"before"),
+        DENIAL,
+        body(body=b"no", more_body=True),
         second,
-        body(b"pe"),
-        body(b"after"),
+        body(body=b"pe"),
+        body(body=b"after"),
     )
     communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     for _ in events:
         await communicator.receive_output()
     assert communicator.denial_response == denial(b"nope")
@@ -673,12 +696,12 @@ async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> N
 
 async def test_frames_after_the_answer_are_left_to_the_test() -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((ACCEPT, TEXT, PLAIN)), "asgi"), "/"
+        scripted(Script((ACCEPT, JSON_FRAME, FRAME)), "asgi"), "/"
     )
     await communicator.connect()
     assert communicator.pre_close_messages == []
     assert await communicator.receive_json_from() == {"type": "jwt-expired"}
-    assert await communicator.receive_from() == "plain"
+    assert await communicator.receive_from() == "hello"
     await communicator.disconnect()
 
 
@@ -705,7 +728,7 @@ async def test_frames_without_end_do_not_put_off_the_deadline(
     name: str, pause: float
 ) -> None:
     communicator = RecordingWebsocketCommunicator(Chatterbox.as_asgi(pause=pause), "/")
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     start = time.monotonic()
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(getattr(communicator, name)(timeout=0.2), LONG)
@@ -727,64 +750,76 @@ class Ways(NamedTuple):
 
 
 WAYS = {
-    "refused": Ways(Script((CLOSE,)), [connect], 4401, []),
+    "refused": Ways(Script((CLOSE_WITH_REASON,)), [connect], 4401, []),
     "refused, and nothing read": Ways(
-        Script((CLOSE,)),
-        [lambda it: it.send_input({"type": "websocket.connect"})],
+        Script((CLOSE_WITH_REASON,)),
+        [lambda it: it.send_input(CONNECT)],
         4401,
         [],
     ),
-    "accepted and closed": Ways(Script((ACCEPT, CLOSE)), [connect], 4401, []),
-    "closed without a code": Ways(
-        Script((ACCEPT, {"type": "websocket.close"})), [connect], 1000, []
+    "accepted and closed": Ways(
+        Script((ACCEPT, CLOSE_WITH_REASON)), [connect], 4401, []
     ),
+    "closed without a code": Ways(Script((ACCEPT, close())), [connect], 1000, []),
     "closed with a code of None": Ways(
-        Script((ACCEPT, {"type": "websocket.close", "code": None})), [connect], 1000, []
+        Script((ACCEPT, close(code=None))), [connect], 1000, []
     ),
     "frames before the close": Ways(
-        Script((ACCEPT, TEXT, PLAIN, BYTES, CLOSE)),
+        Script((ACCEPT, JSON_FRAME, FRAME, BYTES_FRAME, CLOSE_WITH_REASON)),
         [connect],
         4401,
-        [{"type": "jwt-expired"}, "plain", b"\0"],
+        [{"type": "jwt-expired"}, "hello", b"\0"],
     ),
     "frames before the close, some of them read": Ways(
-        Script((ACCEPT, TEXT, PLAIN, CLOSE)), [connect, receive], 4401, ["plain"]
+        Script((ACCEPT, JSON_FRAME, FRAME, CLOSE_WITH_REASON)),
+        [connect, receive],
+        4401,
+        ["hello"],
     ),
     "all of it read": Ways(
-        Script((ACCEPT, TEXT, CLOSE)), [connect, receive, receive], 4401, []
+        Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON)),
+        [connect, receive, receive],
+        4401,
+        [],
     ),
     "the close read, and frames after it": Ways(
-        Script((ACCEPT, CLOSE, TEXT)),
+        Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)),
         [connect, receive, arrived],
         4401,
         [{"type": "jwt-expired"}],
     ),
     "an unknown event before the close": Ways(
-        Script((ACCEPT, UNKNOWN, PLAIN, CLOSE)), [connect], 4401, ["plain"]
+        Script((ACCEPT, UNKNOWN, FRAME, CLOSE_WITH_REASON)), [connect], 4401, ["hello"]
     ),
     "closed, then crashed, all of it read": Ways(
-        Script((ACCEPT, CLOSE), "raise"), [connect, ended, drained], 4401, []
+        Script((ACCEPT, CLOSE_WITH_REASON), "raise"),
+        [connect, ended, drained],
+        4401,
+        [],
     ),
     "crashed": Ways(
-        Script((ACCEPT, TEXT), "raise"), [connect], Boom, [{"type": "jwt-expired"}]
+        Script((ACCEPT, JSON_FRAME), "raise"),
+        [connect],
+        Boom,
+        [{"type": "jwt-expired"}],
     ),
     "returned": Ways(
-        Script((ACCEPT, TEXT), "return"),
+        Script((ACCEPT, JSON_FRAME), "return"),
         [connect],
         asyncio.TimeoutError,
         [{"type": "jwt-expired"}],
     ),
-    "open": Ways(Script((ACCEPT, PLAIN)), [connect], asyncio.TimeoutError, ["plain"]),
+    "open": Ways(Script((ACCEPT, FRAME)), [connect], asyncio.TimeoutError, ["hello"]),
     "no answer": Ways(Script(()), [], asyncio.TimeoutError, []),
-    "denied": Ways(Script((DENY, body(b"no"))), [connect], AssertionError, []),
+    "denied": Ways(Script((DENIAL, BODY)), [connect], AssertionError, []),
     "denied, and frames after it": Ways(
-        Script((DENY, body(b"no"), TEXT)),
+        Script((DENIAL, BODY, JSON_FRAME)),
         [connect, arrived],
         AssertionError,
         [{"type": "jwt-expired"}],
     ),
     "denied and returned": Ways(
-        Script((DENY, body(b"no")), "return"), [connect], AssertionError, []
+        Script((DENIAL, BODY), "return"), [connect], AssertionError, []
     ),
 }
 
@@ -815,12 +850,12 @@ async def test_wait_closed_gives_the_code_or_says_why_there_is_none(
 
 async def test_wait_closed_leaves_what_comes_after_the_close_to_the_test() -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((ACCEPT, CLOSE, TEXT)), "asgi"), "/"
+        scripted(Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)), "asgi"), "/"
     )
     await communicator.connect()
     assert await communicator.wait_closed() == 4401
     assert communicator.pre_close_messages == []
-    assert await communicator.receive_output() is TEXT
+    assert await communicator.receive_output() is JSON_FRAME
     await communicator.disconnect()
 
 
@@ -833,8 +868,8 @@ async def test_wait_closed_waits_for_the_close() -> None:
         await receive()
         await send(ACCEPT)
         await receive()
-        await send(PLAIN)
-        await send(CLOSE)
+        await send(FRAME)
+        await send(CLOSE_WITH_REASON)
 
     communicator = RecordingWebsocketCommunicator(application, "/")
     await communicator.connect()
@@ -842,7 +877,7 @@ async def test_wait_closed_waits_for_the_close() -> None:
         communicator.wait_closed(LONG), hang_up(communicator)
     )
     assert code == communicator.close_code == 4401
-    assert communicator.pre_close_messages == ["plain"]
+    assert communicator.pre_close_messages == ["hello"]
 
 
 # What is recorded is right however the test reads.
@@ -851,23 +886,23 @@ async def test_wait_closed_waits_for_the_close() -> None:
 @each_kind
 async def test_the_close_is_known_as_soon_as_it_is_sent(kind: Kind) -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((ACCEPT, TEXT, CLOSE), "return"), kind), "/"
+        scripted(Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), "return"), kind), "/"
     )
     assert (communicator.close_code, communicator.close_reason) == (None, None)
     await communicator.connect(LONG)
     await ended(communicator)
     assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
-    assert drain(communicator.output_queue) == [TEXT, CLOSE]
+    assert drain(communicator.output_queue) == [JSON_FRAME, CLOSE_WITH_REASON]
 
 
 @each_kind
 async def test_the_close_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((TEXT, CLOSE)), kind), "/"
+        scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), kind), "/"
     )
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     queue = communicator.output_queue
-    assert [await queue.get() for _ in range(2)] == [TEXT, CLOSE]
+    assert [await queue.get() for _ in range(2)] == [JSON_FRAME, CLOSE_WITH_REASON]
     assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
     assert communicator.pre_close_messages == []
     await communicator.disconnect()
@@ -876,10 +911,13 @@ async def test_the_close_is_known_to_a_test_that_drains_the_queue(kind: Kind) ->
 @each_kind
 async def test_a_denial_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((DENY, body(b"no", True), body(b"pe"))), kind), "/"
+        scripted(
+            Script((DENIAL, body(body=b"no", more_body=True), body(body=b"pe"))), kind
+        ),
+        "/",
     )
     assert communicator.denial_response is None
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     for _ in range(3):
         await communicator.output_queue.get()
     assert communicator.denial_response == denial(b"nope")
@@ -887,12 +925,12 @@ async def test_a_denial_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> 
 
 
 async def test_what_is_sent_is_known_as_it_was_when_it_was_sent() -> None:
-    start = {**DENY, "headers": [(b"a", b"b")]}
-    close = {**CLOSE}
+    start = {**DENIAL, "headers": [(b"a", b"b")]}
+    close = {**CLOSE_WITH_REASON}
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((start, close)), "asgi"), "/"
     )
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     for sent in (start, close):
         assert await communicator.receive_output() is sent
     start["headers"] = start["status"] = close["code"] = close["reason"] = "changed"
@@ -903,7 +941,7 @@ async def test_what_is_sent_is_known_as_it_was_when_it_was_sent() -> None:
 
 async def test_the_first_close_counts() -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((CLOSE, {"type": "websocket.close"})), "asgi"), "/"
+        scripted(Script((CLOSE_WITH_REASON, close())), "asgi"), "/"
     )
     assert await communicator.connect() == (False, 4401)
     assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
@@ -951,10 +989,10 @@ BAD_FRAMES: dict[str, tuple[dict[str, object], object]] = {
 @pytest.mark.parametrize("accepted", [False, True], ids=["before accept", "after"])
 async def test_a_frame_that_is_no_good_frame_is_kept(name: str, accepted: bool) -> None:
     keys, payload = BAD_FRAMES[name]
-    frame = {"type": "websocket.send", **keys}
+    frame = send(**keys)
     first = (ACCEPT,) if accepted else ()
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script((*first, frame, CLOSE)), "asgi"), "/"
+        scripted(Script((*first, frame, CLOSE_WITH_REASON)), "asgi"), "/"
     )
     with warning_if(not accepted):
         await communicator.connect()
@@ -969,7 +1007,7 @@ async def test_a_frame_that_is_no_good_frame_is_kept(name: str, accepted: bool) 
 NO_ANSWERS: dict[str, tuple[object, str]] = {
     "unknown type": ({"type": "websocket.unknown", "a": 1}, "'websocket.unknown'"),
     "an event for HTTP": ({"type": "http.response.start"}, "'http.response.start'"),
-    "the body of a denial": (body(b"no"), "denial body b'no'"),
+    "the body of a denial": (BODY, "denial body b'no'"),
     "a type of None": ({"type": None}, "{'type': None}"),
     "a type that is a number": ({"type": 5}, "{'type': 5}"),
     "no type": ({"text": "1"}, "{'text': '1'}"),
@@ -999,20 +1037,22 @@ BAD_EVENTS: dict[str, object] = {
     **{name: event for name, (event, _) in NO_ANSWERS.items()},
     "a hostile object": HOSTILE,
     "a hostile type": {"type": HOSTILE},
-    "a hostile close code": {"type": "websocket.close", "code": HOSTILE},
-    "a hostile reason": {"type": "websocket.close", "reason": HOSTILE},
-    "a hostile subprotocol": {"type": "websocket.accept", "subprotocol": HOSTILE},
-    "hostile headers": {"type": "websocket.accept", "headers": HOSTILE},
-    "a hostile header": {"type": "websocket.accept", "headers": [(HOSTILE, HOSTILE)]},
-    "a hostile status": {**DENY, "status": HOSTILE},
-    "hostile headers of a denial": {**DENY, "headers": HOSTILE},
-    "a hostile body": {**body(b""), "body": HOSTILE},
-    "a hostile more_body": {**body(b""), "more_body": HOSTILE},
+    "a hostile close code": close(code=HOSTILE),
+    "a hostile reason": close(reason=HOSTILE),
+    "a hostile subprotocol": accept(subprotocol=HOSTILE),
+    "hostile headers": accept(headers=HOSTILE),
+    "a hostile header": accept(headers=[(HOSTILE, HOSTILE)]),
+    "a hostile status": {**DENIAL, "status": HOSTILE},
+    "hostile headers of a denial": {**DENIAL, "headers": HOSTILE},
+    "a hostile body": {**body(body=b""), "body": HOSTILE},
+    "a hostile more_body": {**body(body=b""), "more_body": HOSTILE},
 }
 
 
 @pytest.mark.parametrize("name", BAD_EVENTS)
-@pytest.mark.parametrize("before", [(), (ACCEPT,), (DENY,), (CLOSE,)], ids=str)
+@pytest.mark.parametrize(
+    "before", [(), (ACCEPT,), (DENIAL,), (CLOSE_WITH_REASON,)], ids=str
+)
 async def test_a_bad_event_is_received_and_breaks_no_record(
     name: str, before: tuple[Event, ...]
 ) -> None:
@@ -1020,7 +1060,7 @@ async def test_a_bad_event_is_received_and_breaks_no_record(
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((*before, event)), "asgi"), "/", subprotocols=["chat"]
     )
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     for sent in before:
         assert await communicator.receive_output() is sent
     assert await communicator.receive_output() is event
@@ -1046,7 +1086,7 @@ async def test_a_close_is_known_as_it_was_sent(
     keys: dict[str, object], code: object, reason: object
 ) -> None:
     communicator = RecordingWebsocketCommunicator(
-        scripted(Script(({"type": "websocket.close", **keys},)), "asgi"), "/"
+        scripted(Script((close(**keys),)), "asgi"), "/"
     )
     connected, answer = await communicator.connect()
     assert not connected
@@ -1071,7 +1111,7 @@ async def test_a_close_is_known_as_it_was_sent(
     ids=str,
 )
 async def test_an_odd_accept_is_as_with_the_parent(keys: dict[str, object]) -> None:
-    await assert_same(scripted(Script(({**ACCEPT, **keys},)), "asgi"), connect)
+    await assert_same(scripted(Script((accept(**keys),)), "asgi"), connect)
 
 
 @pytest.mark.parametrize(
@@ -1097,7 +1137,7 @@ async def test_an_odd_denial_is_read_as_far_as_it_goes(
 ) -> None:
     events = (
         {"type": "websocket.http.response.start", **start},
-        {"type": "websocket.http.response.body", **part},
+        body(**part),
     )
     communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
     assert await communicator.connect() == (False, response[0])
@@ -1108,7 +1148,7 @@ async def test_an_odd_denial_is_read_as_far_as_it_goes(
 
 async def test_assigned_queues_and_tasks_disturb_nothing() -> None:
     communicator: Any = RecordingWebsocketCommunicator(
-        scripted(Script(({"type": "websocket.accept"},)), "asgi"), "/"
+        scripted(Script((ACCEPT,)), "asgi"), "/"
     )
     communicator.input_queue = communicator.output_queue = asyncio.Queue()
     communicator.future = "no task"

@@ -29,22 +29,21 @@ from django.urls import path
 
 import channels_closetest.communicator
 from channels_closetest import RecordingWebsocketCommunicator, UndeliverableWarning
+from tests.events import (
+    ACCEPT,
+    CLOSE_WITH_REASON,
+    CONNECT,
+    DENIAL,
+    JSON_FRAME,
+    PART,
+    Event,
+    close,
+    send,
+)
 from tests.scripts import Boom, Kind, Script, scripted
 
 TESTS = Path(__file__).parent
 
-Event = dict[str, object]
-
-CONNECT: Event = {"type": "websocket.connect"}
-ACCEPT: Event = {"type": "websocket.accept"}
-FRAME: Event = {"type": "websocket.send", "text": '{"type": "jwt-expired"}'}
-CLOSE: Event = {"type": "websocket.close", "code": 4401, "reason": "expired"}
-DENIAL: Event = {"type": "websocket.http.response.start", "status": 401, "headers": []}
-PART: Event = {
-    "type": "websocket.http.response.body",
-    "body": b"Not ",
-    "more_body": True,
-}
 
 each_kind = pytest.mark.parametrize("kind", ["async", "sync"])
 with_notes = pytest.mark.skipif(
@@ -274,8 +273,8 @@ async def test_connect_says_that_the_application_has_returned(
     ("frames", "came"),
     [
         ([], "nothing"),
-        ([FRAME], "1 data frame, now in pre_close_messages"),
-        ([FRAME, FRAME], "2 data frames, now in pre_close_messages"),
+        ([JSON_FRAME], "1 data frame, now in pre_close_messages"),
+        ([JSON_FRAME, JSON_FRAME], "2 data frames, now in pre_close_messages"),
     ],
 )
 async def test_connect_says_that_the_consumer_is_idle_and_what_it_has_sent(
@@ -288,7 +287,7 @@ async def test_connect_says_that_the_consumer_is_idle_and_what_it_has_sent(
 
 @frames_before_accept
 async def test_wait_closed_counts_the_frames_that_it_has_passed_itself() -> None:
-    communicator = client(FRAME, ACCEPT, FRAME)
+    communicator = client(JSON_FRAME, ACCEPT, JSON_FRAME)
     await communicator.connect()
     assert await message(communicator.wait_closed(0.2)) == (
         "wait_closed(timeout=0.2) timed out. Awaited: websocket.close."
@@ -314,13 +313,13 @@ async def test_connect_says_that_a_denial_response_has_no_end() -> None:
             "has not been sent websocket.connect.\nCall connect() first.",
         ),
         (
-            (CLOSE,),
+            (CLOSE_WITH_REASON,),
             True,
             "has closed with 4401.\n"
             "Look in pre_close_messages for what it has said before.",
         ),
         (
-            (ACCEPT, FRAME, CLOSE),
+            (ACCEPT, JSON_FRAME, CLOSE_WITH_REASON),
             True,
             "has closed with 4401.\n"
             "Look in pre_close_messages for what it has said before.",
@@ -338,7 +337,7 @@ async def test_a_call_says_why_an_idle_consumer_says_no_more(
     communicator = client(*events)
     if connects:
         await communicator.connect()
-    if events[-1] is CLOSE:
+    if events[-1] is CLOSE_WITH_REASON:
         await communicator.wait_closed()
     assert await message(communicator.receive_json_from(0.2)) == (
         "receive_json_from(timeout=0.2) timed out. Awaited: a data frame."
@@ -583,29 +582,33 @@ async def test_wait_closed_says_that_the_handshake_was_denied() -> None:
 @pytest.mark.parametrize(
     ("sent", "name", "text"),
     [
-        (CLOSE, "receive_from", "Expected type 'websocket.send', but was '{type}'"),
         (
-            {"type": "websocket.send", "text": "1", "bytes": b"1"},
+            CLOSE_WITH_REASON,
+            "receive_from",
+            "Expected type 'websocket.send', but was '{type}'",
+        ),
+        (
+            send(text="1", bytes=b"1"),
             "receive_from",
             "The response needs exactly one of 'text' or 'bytes'",
         ),
         (
-            {"type": "websocket.send", "text": 1},
+            send(text=1),
             "receive_from",
             "Text frame payload is not str, it is <class 'int'>",
         ),
         (
-            {"type": "websocket.send", "bytes": "1"},
+            send(bytes="1"),
             "receive_from",
             "Binary frame payload is not bytes, it is <class 'str'>",
         ),
         (
-            {"type": "websocket.send", "bytes": b"1"},
+            send(bytes=b"1"),
             "receive_json_from",
             "JSON data is not a text frame, it is <class 'bytes'>",
         ),
         (
-            {"type": "websocket.send", "text": "]"},
+            send(text="]"),
             "receive_json_from",
             "Expecting value: line 1 column 1 (char 0)",
         ),
@@ -648,7 +651,7 @@ async def test_what_send_to_says_is_left_as_it_is(
 @with_notes
 @frames_before_accept
 async def test_a_crash_carries_the_transcript() -> None:
-    communicator = client(FRAME, ending="raise")
+    communicator = client(JSON_FRAME, ending="raise")
     error = await failure(communicator.connect())
     assert error is communicator.future.exception()
     assert str(error) == "boom"
@@ -678,7 +681,7 @@ async def test_a_timeout_carries_the_transcript() -> None:
 
 @with_notes
 async def test_an_error_of_channels_carries_the_transcript() -> None:
-    communicator = client(ACCEPT, {**CLOSE, "reason": ""})
+    communicator = client(ACCEPT, {**CLOSE_WITH_REASON, "reason": ""})
     await communicator.connect()
     assert await note(communicator.receive_from()) == (
         "What passed between test and application: /ws/?token=old\n"
@@ -721,7 +724,7 @@ async def test_the_transcript_is_added_once_through_however_many_layers() -> Non
 @with_notes
 async def test_every_block_adds_its_transcript() -> None:
     with pytest.raises(AssertionError) as raised:
-        async with client(ACCEPT) as first, client(ACCEPT, CLOSE) as second:
+        async with client(ACCEPT) as first, client(ACCEPT, CLOSE_WITH_REASON) as second:
             await asyncio.gather(first.connect(), second.connect())
             await second.receive_from()
     of_second, of_first = getattr(raised.value, "__notes__")
@@ -760,7 +763,7 @@ async def test_the_transcript_comes_after_the_notes_that_are_there() -> None:
 async def test_what_the_body_of_a_block_raises_carries_the_transcript() -> None:
     error = AssertionError("(False, 4401) != (True, None)")
     with pytest.raises(AssertionError) as raised:
-        async with client(CLOSE) as communicator:
+        async with client(CLOSE_WITH_REASON) as communicator:
             await communicator.connect()
             raise error
     assert raised.value is error
@@ -865,7 +868,7 @@ async def test_the_end_of_a_block_says_that_the_application_cannot_be_ended(
 
 
 async def test_a_frame_before_accept_warns_at_the_line_of_the_test() -> None:
-    communicator = client(FRAME, FRAME, CLOSE)
+    communicator = client(JSON_FRAME, JSON_FRAME, CLOSE_WITH_REASON)
     with pytest.warns(UndeliverableWarning) as warned:
         await communicator.connect()  # here
     [warning] = warned
@@ -883,7 +886,9 @@ class Strict(RecordingWebsocketCommunicator):
 
 
 async def test_strict_says_what_was_sent_what_the_client_gets_and_the_remedy() -> None:
-    communicator = Strict(scripted(Script((FRAME, CLOSE)), "async"), "/ws/")
+    communicator = Strict(
+        scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), "async"), "/ws/"
+    )
     error = await failure(communicator.connect())
     assert type(error) is AssertionError
     assert str(error) == (
@@ -898,7 +903,7 @@ async def test_strict_says_what_was_sent_what_the_client_gets_and_the_remedy() -
 
 
 async def test_strict_names_the_servers_that_differ() -> None:
-    event = {"type": "websocket.close", "code": 1008}
+    event = close(code=1008)
     communicator = Strict(scripted(Script((ACCEPT, event)), "async"), "/ws/")
     communicator.servers = ("uvicorn", "daphne")
     assert await message(communicator.connect()) == (
@@ -940,9 +945,13 @@ def test_servers_that_are_not_known_are_named(servers: Any, name: str) -> None:
         ((), "raise", "ended, pre_close_messages: 0"),
         ((ACCEPT,), "wait", "accepted, running, pre_close_messages: 0"),
         ((ACCEPT,), "return", "accepted, ended, pre_close_messages: 0"),
-        ((FRAME, CLOSE), "wait", "closed 4401, running, pre_close_messages: 1"),
         (
-            (ACCEPT, CLOSE),
+            (JSON_FRAME, CLOSE_WITH_REASON),
+            "wait",
+            "closed 4401, running, pre_close_messages: 1",
+        ),
+        (
+            (ACCEPT, CLOSE_WITH_REASON),
             "return",
             "accepted, closed 4401, ended, pre_close_messages: 0",
         ),

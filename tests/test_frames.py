@@ -23,13 +23,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.events import ACCEPT, CONNECT, UNKNOWN, Event, body, close, send, start
 from tests.scripts import Boom, Kind
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::channels_closetest.UndeliverableWarning"
 )
 
-Event = dict[str, object]
 Call = Callable[[RecordingWebsocketCommunicator, float], Coroutine[Any, Any, object]]
 
 CALLS: dict[str, Call] = {
@@ -56,17 +56,17 @@ def frame(kind: str, number: int) -> tuple[Event, object]:
         "bytes": ({"bytes": b"%d" % number}, b"%d" % number),
     }
     sent, payload = payloads[kind]
-    return {"type": "websocket.send", **sent}, payload
+    return send(**sent), payload
 
 
 FRAMES = ["json", "text", "bytes"]
 OTHERS: dict[str, Event] = {
-    "accept": {"type": "websocket.accept"},
-    "close": {"type": "websocket.close", "code": 4401},
-    "denial": {"type": "websocket.http.response.start", "status": 401},
-    "part": {"type": "websocket.http.response.body", "more_body": True},
-    "body": {"type": "websocket.http.response.body"},
-    "unknown": {"type": "websocket.unknown"},
+    "accept": ACCEPT,
+    "close": close(code=4401),
+    "denial": start(status=401),
+    "part": body(more_body=True),
+    "body": body(),
+    "unknown": UNKNOWN,
 }
 
 Ending = Literal["return", "raise", "wait"]
@@ -229,7 +229,7 @@ class Session:
             refused = [name, type(error)] == ["receive_from", AssertionError]
             assert (len(taken), frames_of(taken)) == (refused, [])
         elif name == "receive_from":
-            assert taken == [{"type": "websocket.send", **keyed(result)}]
+            assert taken == [send(**keyed(result))]
         elif name == "receive_output" or (name == "take" and result is not None):
             assert len(taken) == 1
             assert taken[0] is result
@@ -267,14 +267,15 @@ async def cancelled_after(turns: int, call: Coroutine[Any, Any, object]) -> obje
     return await task
 
 
-READ, CONNECT = Attempt("receive_output", None), Attempt("connect", None)
+READ = Attempt("receive_output", None)
+TO_CONNECT = Attempt("connect", None)
 
 
 @settings(deadline=None, max_examples=300)
 @given(programs, attempts)
-@example(Program([], "wait", 1, "wait"), [READ, CONNECT])
-@example(Program([], "wait", 1, "raise"), [READ, CONNECT])
-@example(Program(["denial", "text", "part"], "return", 0, "wait"), [CONNECT])
+@example(Program([], "wait", 1, "wait"), [READ, TO_CONNECT])
+@example(Program([], "wait", 1, "raise"), [READ, TO_CONNECT])
+@example(Program(["denial", "text", "part"], "return", 0, "wait"), [TO_CONNECT])
 def test_every_frame_reaches_the_test_once_and_in_order(
     program: Program, attempts: list[Attempt]
 ) -> None:
@@ -384,7 +385,7 @@ async def test_wait_leaves_nothing_behind() -> None:
 async def test_no_cancellation_of_a_call_loses_a_frame(kind: Kind) -> None:
     chat, random = Chat(kind), Random(kind)
     communicator = RecordingWebsocketCommunicator(chatty(chat, kind), "/")
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     arrived: list[object] = []
     returned = 0
     times = [time.monotonic()]

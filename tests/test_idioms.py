@@ -17,20 +17,24 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.both import CommunicatorClass, both_classes
+from tests.events import (
+    ACCEPT,
+    CLOSE,
+    CONNECT,
+    DISCONNECT,
+    JSON_FRAME,
+    Event,
+    accept,
+    close,
+    send,
+)
 from tests.hostile import HOSTILE
 from tests.scripts import Boom, Script, scripted
-
-Event = dict[str, Any]
 
 pytestmark = both_classes
 
 #: Seconds to wait for what comes, and for what does not come.
 LONG, SHORT = 30, 0.05
-
-CONNECT: Event = {"type": "websocket.connect"}
-ACCEPT: Event = {"type": "websocket.accept"}
-CLOSE: Event = {"type": "websocket.close", "code": 4401}
-TEXT: Event = {"type": "websocket.send", "text": '{"a": 1}'}
 
 
 def sends(*events: object, ending: Any = "wait") -> ASGI3Application:
@@ -41,7 +45,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Accepts, and then sends what it receives."""
     await receive()
     await send(ACCEPT)
-    while (event := await receive()) != {"type": "websocket.disconnect", "code": 1000}:
+    while (event := await receive()) != DISCONNECT:
         is_frame = isinstance(event, dict) and event.get("type") == "websocket.receive"
         await send({**event, "type": "websocket.send"} if is_frame else event)
 
@@ -80,7 +84,7 @@ async def test_the_timeout_of_connect_is_given_by_position_and_by_keyword(
 async def test_a_rejection_gives_its_code(
     communicator_class: CommunicatorClass, code: int
 ) -> None:
-    application = sends({"type": "websocket.close", "code": code})
+    application = sends(close(code=code))
     communicator = communicator_class(application, "/")
     assert await communicator.connect() == (False, code)
     await communicator.disconnect()
@@ -140,13 +144,13 @@ async def test_events_of_foreign_types_are_sent_to_the_application(
 async def test_a_test_reads_on_until_a_timeout_or_a_cancellation(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = await connected(communicator_class, sends(ACCEPT, TEXT, CLOSE))
+    communicator = await connected(communicator_class, sends(ACCEPT, JSON_FRAME, CLOSE))
     received = []
     for expected in (asyncio.TimeoutError, asyncio.CancelledError):
         with pytest.raises(expected):
             while True:
                 received.append(await communicator.receive_output(SHORT))
-    assert received == [TEXT, CLOSE]
+    assert received == [JSON_FRAME, CLOSE]
     assert communicator.future.cancelled()
 
 
@@ -201,7 +205,7 @@ def test_each_call_may_have_an_event_loop_of_its_own(
     communicator_class: CommunicatorClass,
 ) -> None:
     def use(cls: CommunicatorClass) -> list[object]:
-        communicator = cls(sends(ACCEPT, TEXT), "/")
+        communicator = cls(sends(ACCEPT, JSON_FRAME), "/")
         return [
             outcome(async_to_sync(communicator.connect)),
             outcome(async_to_sync(communicator.receive_output)),
@@ -218,7 +222,7 @@ def test_a_communicator_may_be_older_than_the_event_loop(
     communicator_class: CommunicatorClass,
 ) -> None:
     def use(cls: CommunicatorClass) -> list[object]:
-        communicator = cls(sends(ACCEPT, TEXT), "/")
+        communicator = cls(sends(ACCEPT, JSON_FRAME), "/")
         loop = asyncio.new_event_loop()
         try:
             return [
@@ -277,13 +281,13 @@ async def test_a_suite_drains_the_output_queue_itself(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = await connected(
-        communicator_class, sends(ACCEPT, TEXT, TEXT, TEXT, CLOSE)
+        communicator_class, sends(ACCEPT, JSON_FRAME, JSON_FRAME, JSON_FRAME, CLOSE)
     )
     queue = communicator.output_queue
     assert (queue.qsize(), queue.empty()) == (4, False)
-    assert await queue.get() is TEXT
-    assert await asyncio.wait_for(queue.get(), LONG) is TEXT
-    assert await communicator.receive_from() == TEXT["text"]
+    assert await queue.get() is JSON_FRAME
+    assert await asyncio.wait_for(queue.get(), LONG) is JSON_FRAME
+    assert await communicator.receive_from() == JSON_FRAME["text"]
     assert queue.get_nowait() is CLOSE
     assert (queue.qsize(), queue.empty()) == (0, True)
     with pytest.raises(asyncio.QueueEmpty):
@@ -312,7 +316,7 @@ async def test_the_future_is_the_task_of_the_application(
     future = communicator.future
     assert isinstance(future, asyncio.Task)
     assert (future.done(), future.cancelled()) == (False, False)
-    await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
+    await communicator.send_input(DISCONNECT)
     assert await communicator.future is None
     assert communicator.future is future
     assert (future.done(), future.cancelled()) == (True, False)
@@ -357,7 +361,7 @@ async def scope_reader(scope: Any, receive: Any, send: Any) -> None:
     """Accepts with what it has of the scope as subprotocol, and adds to the scope."""
     await receive()
     scope["added"] = "by the application"
-    await send({**ACCEPT, "subprotocol": scope.get("user")})
+    await send(accept(subprotocol=scope.get("user")))
     await receive()
 
 
@@ -383,7 +387,7 @@ async def test_scope_and_application_may_be_replaced(
         other_scope: Any = cls(scope_reader, "/")
         other_scope.scope = {"type": "websocket", "user": "Ada"}
         other_application: Any = cls(scope_reader, "/")
-        other_application.application = sends({**ACCEPT, "subprotocol": "other"})
+        other_application.application = sends(accept(subprotocol="other"))
         answers: list[object] = []
         for communicator in (other_scope, other_application):
             answers.append(await communicator.connect())
@@ -397,7 +401,7 @@ async def test_scope_and_application_may_be_replaced(
 async def test_the_headers_of_the_answer_are_there(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = communicator_class(sends({**ACCEPT, "headers": [(b"a", b"b")]}), "/")
+    communicator = communicator_class(sends(accept(headers=[(b"a", b"b")])), "/")
     assert communicator.response_headers is None
     await communicator.connect()
     assert communicator.response_headers == [(b"a", b"b")]
@@ -555,11 +559,11 @@ async def test_a_suite_assigns_names_of_its_own(
                 setattr(self, name, own)
 
     own = object()
-    communicator = await connected(Own, sends(ACCEPT, CLOSE, TEXT))
+    communicator = await connected(Own, sends(ACCEPT, CLOSE, JSON_FRAME))
     if when == "when connected":
         setattr(communicator, name, own)
     assert await communicator.receive_output() == CLOSE
-    assert await communicator.receive_json_from() == {"a": 1}
+    assert await communicator.receive_json_from() == {"type": "jwt-expired"}
     assert getattr(communicator, name) is own
     with pytest.raises(asyncio.TimeoutError):
         await communicator.receive_output(SHORT)
@@ -616,7 +620,7 @@ async def test_a_subclass_that_is_a_context_manager(
 async def test_both_sides_have_the_very_object_and_may_change_it(
     communicator_class: CommunicatorClass,
 ) -> None:
-    event: Event = {"type": "websocket.send", "text": "1", "list": []}
+    event: Event = send(text="1", list=[])
     communicator = await connected(communicator_class, sends(ACCEPT, event))
     event["text"] = "changed by the application"
     received = await communicator.receive_output()
@@ -634,7 +638,7 @@ async def test_events_and_scopes_hold_what_can_only_be_held(
     communicator_class: CommunicatorClass,
 ) -> None:
     """It can't be copied, compared or shown."""
-    event = {"type": "websocket.send", "text": HOSTILE, "list": [HOSTILE]}
+    event = send(text=HOSTILE, list=[HOSTILE])
     communicator = communicator_class(sends(ACCEPT, event, event), "/")
     scope: Any = communicator.scope
     scope["user"] = scope["session"] = HOSTILE
@@ -799,4 +803,4 @@ async def test_each_call_reaches_a_spy_on_send_input_once(
         spy.assert_awaited_once_with({"type": "websocket.receive", "text": "text"})
         spy.reset_mock()
         await communicator.disconnect()
-        spy.assert_awaited_once_with({"type": "websocket.disconnect", "code": 1000})
+        spy.assert_awaited_once_with(DISCONNECT)

@@ -22,23 +22,26 @@ from channels_closetest import (
 from channels_closetest.client_view import payload
 from tests.cases import (
     BAD_STARTS,
-    BODY,
     BORDERS,
-    BYE,
+    CLOSE_4000,
     CONSUMERS,
-    DENIAL,
     EXTENSION,
     FLOOD,
-    FRAME,
-    PART,
     ROWS,
-    WHY,
     Ending,
+    application,
+    script,
+)
+from tests.events import (
+    BODY,
+    CONNECT,
+    DENIAL,
+    FRAME,
+    HEADERS,
+    PART,
     Event,
     accept,
-    application,
     close,
-    script,
     send,
 )
 from tests.scripts import Kind, Script, scripted
@@ -54,7 +57,7 @@ EVENTS = [
     accept(),
     accept(subprotocol="x"),
     accept(subprotocol="y"),
-    accept(headers=WHY),
+    accept(headers=HEADERS),
     FRAME,
     FRAME,
     send(text='{"a": [1, null]}'),
@@ -68,7 +71,7 @@ EVENTS = [
     send(),
     close(),
     close(),
-    BYE,
+    CLOSE_4000,
     close(code=1008),
     close(code=1011, reason="why"),
     close(code=1005),
@@ -186,7 +189,7 @@ async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
     )
     if server != "daphne":
         communicator.scope["extensions"] = {EXTENSION: {}}
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     try:
         if at != "/":
             while communicator.client_view.close_code is None:

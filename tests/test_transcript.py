@@ -14,6 +14,18 @@ import pytest
 
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
 from channels_closetest.client_view import SERVERS
+from tests.events import (
+    ACCEPT,
+    CLOSE,
+    CONNECT,
+    DISCONNECT,
+    Event,
+    accept,
+    body,
+    close,
+    send,
+    start,
+)
 from tests.hostile import NESTED, Hostile, UnhashableText
 from tests.scripts import Kind, Script, scripted
 
@@ -21,31 +33,11 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::channels_closetest.UndeliverableWarning"
 )
 
-Event = dict[str, Any]
 
-CONNECT: Event = {"type": "websocket.connect"}
-ACCEPT: Event = {"type": "websocket.accept"}
-CLOSE: Event = {"type": "websocket.close", "code": 4401}
 #: What fits a terminal, but for what becomes of the event.
 COLUMNS = 120
 
 each_kind = pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
-
-
-def text(payload: object) -> Event:
-    return {"type": "websocket.send", "text": payload}
-
-
-def binary(payload: object) -> Event:
-    return {"type": "websocket.send", "bytes": payload}
-
-
-def denial(**keys: object) -> Event:
-    return {"type": "websocket.http.response.start", **keys}
-
-
-def body(**keys: object) -> Event:
-    return {"type": "websocket.http.response.body", **keys}
 
 
 async def perform(
@@ -88,15 +80,15 @@ def lines_of(transcript: Transcript) -> list[str]:
 
 @each_kind
 async def test_it_holds_what_passed_in_both_directions(kind: Kind) -> None:
-    communicator = await perform(ACCEPT, text("1"), kind=kind)
+    communicator = await perform(ACCEPT, send(text="1"), kind=kind)
     await communicator.send_to(bytes_data=b"2")
     await communicator.disconnect()
     assert [record[:2] for record in communicator.transcript] == [
         ("receive", CONNECT),
         ("send", ACCEPT),
-        ("send", text("1")),
+        ("send", send(text="1")),
         ("receive", {"type": "websocket.receive", "bytes": b"2"}),
-        ("receive", {"type": "websocket.disconnect", "code": 1000}),
+        ("receive", DISCONNECT),
     ]
 
 
@@ -161,12 +153,12 @@ def change_deep(event: Event) -> None:
 @pytest.mark.parametrize(
     ("make", "change"),
     [
-        (lambda: text("sent"), change_text),
-        (lambda: text("sent"), clear),
-        (lambda: {**ACCEPT, "headers": [(b"name", [b"sent"])]}, change_header),
-        (lambda: binary(bytearray(b"sent")), change_bytearray),
+        (lambda: send(text="sent"), change_text),
+        (lambda: send(text="sent"), clear),
+        (lambda: accept(headers=[(b"name", [b"sent"])]), change_header),
+        (lambda: send(bytes=bytearray(b"sent")), change_bytearray),
         (lambda: {"type": "x", "a": {"b": ({"c": ["sent"]},)}}, change_deep),
-        (lambda: UserDict(text("sent")), change_text),
+        (lambda: UserDict(send(text="sent")), change_text),
     ],
 )
 async def test_an_event_that_is_changed_later_shows_as_it_was_sent(
@@ -198,7 +190,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Daphne sees: no answer yet""",
     ),
     "accepted": (
-        (ACCEPT, text('{"n": 1}'), text("plain"), binary(b"\0")),
+        (ACCEPT, send(text='{"n": 1}'), send(text="plain"), send(bytes=b"\0")),
         {},
         """\
         /ws/?token=old
@@ -210,7 +202,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Daphne sees: HTTP 101, 3 messages""",
     ),
     "accepted, then closed": (
-        (ACCEPT, text("1"), CLOSE),
+        (ACCEPT, send(text="1"), CLOSE),
         {"ending": "return"},
         """\
         /ws/?token=old
@@ -222,7 +214,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Daphne sees: HTTP 101, 1 message, then close code 4401""",
     ),
     "subprotocol": (
-        ({**ACCEPT, "subprotocol": "chat"},),
+        (accept(subprotocol="chat"),),
         {"subprotocols": ["chat"]},
         """\
         /ws/?token=old
@@ -231,7 +223,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Daphne sees: HTTP 101, subprotocol chat""",
     ),
     "subprotocol and headers": (
-        ({**ACCEPT, "subprotocol": "chat", "headers": [(b"a", b"b")]},),
+        (accept(subprotocol="chat", headers=[(b"a", b"b")]),),
         {"path": "/"},
         """\
         /
@@ -242,7 +234,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Daphne sees: no answer, then close code 1006""",
     ),
     "the seed case": (
-        (text('{"type": "jwt-expired"}'), CLOSE),
+        (send(text='{"type": "jwt-expired"}'), CLOSE),
         {},
         """\
         /ws/?token=old
@@ -254,7 +246,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         a client of Daphne sees: HTTP 500, then close code 1006""",
     ),
     "denied": (
-        (denial(status=401, headers=[]), body(body=b"Not ", more_body=True), body()),
+        (start(status=401, headers=[]), body(body=b"Not ", more_body=True), body()),
         {"servers": ["hypercorn"]},
         """\
         /ws/?token=old
@@ -304,12 +296,12 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
     "odd frames": (
         (
             ACCEPT,
-            {"type": "websocket.send"},
-            {"type": "websocket.send", "text": "a", "bytes": None},
-            {"type": "websocket.send", "text": "", "bytes": b"b"},
-            text(" a "),
-            text("\x1b[31m"),
-            text("\ud800"),
+            send(),
+            send(text="a", bytes=None),
+            send(text="", bytes=b"b"),
+            send(text=" a "),
+            send(text="\x1b[31m"),
+            send(text="\ud800"),
         ),
         {"servers": ["uvicorn"]},
         """\
@@ -371,17 +363,17 @@ async def test_it_shows_what_comes_after_the_end_below_it() -> None:
 
 
 LONG: dict[str, object] = {
-    "text": text("x" * 10_000),
-    "text with line breaks": text("a\n" * 10_000),
-    "text that is not printable": text("\x1b" * 10_000),
-    "bytes": binary(b"\0" * 10_000),
-    "text and bytes": {**text("x" * 10_000), "bytes": b"\0" * 10_000},
-    "code": {**CLOSE, "code": 10**1_000},
+    "text": send(text="x" * 10_000),
+    "text with line breaks": send(text="a\n" * 10_000),
+    "text that is not printable": send(text="\x1b" * 10_000),
+    "bytes": send(bytes=b"\0" * 10_000),
+    "text and bytes": {**send(text="x" * 10_000), "bytes": b"\0" * 10_000},
+    "code": close(code=10**1_000),
     "reason": {**CLOSE, "reason": "x" * 10_000},
-    "code and reason": {**CLOSE, "code": "x" * 10_000, "reason": "\n" * 10_000},
-    "subprotocol": {**ACCEPT, "subprotocol": "x" * 10_000},
-    "headers": {**ACCEPT, "headers": [(b"name" * 1_000, b"value" * 1_000)] * 1_000},
-    "status": denial(status="x" * 10_000),
+    "code and reason": close(code="x" * 10_000, reason="\n" * 10_000),
+    "subprotocol": accept(subprotocol="x" * 10_000),
+    "headers": accept(headers=[(b"name" * 1_000, b"value" * 1_000)] * 1_000),
+    "status": start(status="x" * 10_000),
     "body": body(body=b"\0" * 10_000, more_body=True),
     "unknown": {"type": "x" * 10_000, "key" * 1_000: "x" * 10_000},
     "many keys": {str(number): number for number in range(10_000)},
@@ -399,7 +391,7 @@ async def test_a_line_fits_a_terminal(name: str) -> None:
 
 async def test_what_is_cut_off_says_how_much_it_was() -> None:
     communicator = await perform(
-        ACCEPT, text("x" * 50), text("y" * 51), binary(b"z" * 99)
+        ACCEPT, send(text="x" * 50), send(text="y" * 51), send(bytes=b"z" * 99)
     )
     assert lines_of(communicator.transcript)[2:] == [
         f"<- send       {'x' * 50}",
@@ -426,7 +418,7 @@ class MultilineError(Exception):
 
 
 @pytest.mark.parametrize(
-    "event", [text(Multiline()), {"type": "x", "y": Multiline()}, Multiline()]
+    "event", [send(text=Multiline()), {"type": "x", "y": Multiline()}, Multiline()]
 )
 async def test_an_event_is_one_line_whatever_its_repr(event: object) -> None:
     communicator = await perform(event)
@@ -456,7 +448,9 @@ async def test_a_scope_that_says_nothing_shows_as_that(scope: Any) -> None:
 
 async def excerpt(events: int) -> list[str]:
     """The note's lines on a transcript of so many events."""
-    communicator = await perform(ACCEPT, *(text(str(n)) for n in range(3, events + 1)))
+    communicator = await perform(
+        ACCEPT, *(send(text=str(n)) for n in range(3, events + 1))
+    )
     with pytest.raises(AssertionError) as raised:
         async with communicator:
             raise AssertionError
@@ -532,26 +526,24 @@ HOSTILE: dict[str, Callable[[], Any]] = {
 PLACES: dict[str, Callable[[Any], tuple[object, ...]]] = {
     "the event": lambda value: (value,),
     "type": lambda value: ({"type": value},),
-    "subprotocol": lambda value: ({**ACCEPT, "subprotocol": value},),
-    "headers": lambda value: ({**ACCEPT, "headers": value},),
-    "text": lambda value: (text(value),),
-    "bytes": lambda value: (binary(value),),
-    "text after accept": lambda value: (ACCEPT, text(value)),
-    "bytes after accept": lambda value: (ACCEPT, binary(value)),
-    "code": lambda value: ({**CLOSE, "code": value},),
+    "subprotocol": lambda value: (accept(subprotocol=value),),
+    "headers": lambda value: (accept(headers=value),),
+    "text": lambda value: (send(text=value),),
+    "bytes": lambda value: (send(bytes=value),),
+    "text after accept": lambda value: (ACCEPT, send(text=value)),
+    "bytes after accept": lambda value: (ACCEPT, send(bytes=value)),
+    "code": lambda value: (close(code=value),),
     "reason": lambda value: ({**CLOSE, "reason": value},),
     "code and reason after accept": lambda value: (
         ACCEPT,
-        {**CLOSE, "code": value, "reason": value},
+        close(code=value, reason=value),
     ),
-    "status": lambda value: (denial(status=value), body()),
-    "denial's headers": lambda value: (denial(status=401, headers=value), body()),
-    "body": lambda value: (denial(status=401), body(body=value)),
-    "more_body": lambda value: (denial(status=401), body(more_body=value)),
+    "status": lambda value: (start(status=value), body()),
+    "denial's headers": lambda value: (start(status=401, headers=value), body()),
+    "body": lambda value: (start(status=401), body(body=value)),
+    "more_body": lambda value: (start(status=401), body(more_body=value)),
     "unknown key": lambda value: ({"type": "websocket.unknown", "key": value},),
-    "mapping": lambda value: (
-        HostileMapping({"type": "websocket.send", "text": value}),
-    ),
+    "mapping": lambda value: (HostileMapping(send(text=value)),),
 }
 
 
@@ -624,9 +616,9 @@ async def bytes_an_event(events: tuple[Event, ...]) -> float:
 
 def floods(events: int) -> Iterator[tuple[Event, ...]]:
     """Frames that are delivered, frames that are not, and what is no frame."""
-    yield (ACCEPT, *(text(f'{{"number": {number}}}') for number in range(events)))
-    yield tuple(text(str(number)) for number in range(events))
-    yield (denial(status=401), *[body(body=b"x", more_body=True)] * events)
+    yield (ACCEPT, *(send(text=f'{{"number": {number}}}') for number in range(events)))
+    yield tuple(send(text=str(number)) for number in range(events))
+    yield (start(status=401), *[body(body=b"x", more_body=True)] * events)
 
 
 async def test_many_events_cost_no_more_each_than_few() -> None:
@@ -637,7 +629,7 @@ async def test_many_events_cost_no_more_each_than_few() -> None:
 
 async def test_strict_judges_each_event_once() -> None:
     async def seconds_a_call(events: int) -> float:
-        communicator = await perform(ACCEPT, *[text("1")] * events)
+        communicator = await perform(ACCEPT, *[send(text="1")] * events)
         communicator.strict = True
         start = time.process_time()
         for _ in range(events):

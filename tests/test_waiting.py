@@ -21,18 +21,13 @@ from channels.testing import WebsocketCommunicator
 import channels_closetest.communicator
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.both import both_classes
+from tests.events import ACCEPT, CLOSE, CONNECT, JSON_FRAME, Event, body
 from tests.scripts import Boom, Kind, Script, scripted
 
 #: Seconds that a call would wait, and in which it is to end: a tenth of that.
 TIMEOUT = 10
 AT_ONCE = 1
 
-Event = dict[str, object]
-
-ACCEPT: Event = {"type": "websocket.accept"}
-FRAME: Event = {"type": "websocket.send", "text": "1"}
-CLOSE: Event = {"type": "websocket.close", "code": 4401}
-CONNECT: Event = {"type": "websocket.connect"}
 
 CALLS_THAT_WAIT = [
     "connect",
@@ -219,10 +214,10 @@ async def test_an_event_sent_before_the_crash_is_read_before_it(
     communicator_class: type[WebsocketCommunicator],
 ) -> None:
     communicator = communicator_class(
-        scripted(Script((FRAME, FRAME), "raise"), "asgi"), "/"
+        scripted(Script((JSON_FRAME, JSON_FRAME), "raise"), "asgi"), "/"
     )
     await communicator.send_input(CONNECT)
-    assert await communicator.receive_output(0.1) is FRAME
+    assert await communicator.receive_output(0.1) is JSON_FRAME
     with pytest.raises(Boom):
         await communicator.receive_output(0.1)
     assert communicator.output_queue.qsize() == 1
@@ -233,7 +228,7 @@ async def test_a_crash_before_the_call_comes_before_the_events(
     communicator_class: type[WebsocketCommunicator],
 ) -> None:
     communicator = communicator_class(
-        scripted(Script((ACCEPT, FRAME), "raise"), "asgi"), "/"
+        scripted(Script((ACCEPT, JSON_FRAME), "raise"), "asgi"), "/"
     )
     await communicator.send_input(CONNECT)
     await asyncio.wait([communicator.future])
@@ -247,13 +242,13 @@ async def test_what_an_application_sent_before_it_returned_can_be_read(
     communicator_class: type[WebsocketCommunicator],
 ) -> None:
     communicator = communicator_class(
-        scripted(Script((ACCEPT, FRAME, CLOSE), "return"), "asgi"), "/"
+        scripted(Script((ACCEPT, JSON_FRAME, CLOSE), "return"), "asgi"), "/"
     )
     await communicator.send_input(CONNECT)
     await asyncio.wait([communicator.future])
     assert not await communicator.receive_nothing(0.1)
     events = [await communicator.receive_output(0.1) for _ in range(3)]
-    assert events == [ACCEPT, FRAME, CLOSE]
+    assert events == [ACCEPT, JSON_FRAME, CLOSE]
     assert await communicator.receive_nothing(0.1)
     with pytest.raises(asyncio.TimeoutError):
         await communicator.receive_output(0.1)
@@ -263,12 +258,14 @@ async def test_what_an_application_sent_before_it_returned_can_be_read(
 async def test_a_timeout_of_0_reads_what_is_there(
     communicator_class: type[WebsocketCommunicator],
 ) -> None:
-    communicator = communicator_class(scripted(Script((ACCEPT, FRAME)), "asgi"), "/")
+    communicator = communicator_class(
+        scripted(Script((ACCEPT, JSON_FRAME)), "asgi"), "/"
+    )
     await communicator.send_input(CONNECT)
     while communicator.output_queue.qsize() < 2:
         await asyncio.sleep(0)
     assert await communicator.receive_output(0) == ACCEPT
-    assert await communicator.receive_from(0) == "1"
+    assert await communicator.receive_from(0) == JSON_FRAME["text"]
     with pytest.raises(asyncio.TimeoutError):
         await communicator.receive_output(0)
 
@@ -281,10 +278,10 @@ async def test_a_timeout_of_0_reads_what_is_there(
 @pytest.mark.parametrize(
     ("first", "event"),
     [
-        (FRAME, FRAME),
+        (JSON_FRAME, JSON_FRAME),
         (
             {"type": "websocket.http.response.start", "status": 401},
-            {"type": "websocket.http.response.body", "more_body": True},
+            body(more_body=True),
         ),
     ],
     ids=["frames", "denial"],
@@ -318,7 +315,7 @@ async def test_what_others_take_out_of_the_queue_does_not_prolong_the_call() -> 
     communicator = RecordingWebsocketCommunicator(hanging, "/")
     receiving = asyncio.ensure_future(communicator.receive_output(0.1))
     for _ in range(100):
-        communicator.output_queue.put_nowait(FRAME)
+        communicator.output_queue.put_nowait(JSON_FRAME)
         communicator.output_queue.get_nowait()
         await asyncio.wait([receiving], timeout=0.01)
         if receiving.done():
@@ -335,7 +332,7 @@ async def test_the_timeout_runs_while_the_application_blocks_the_event_loop(
     ) -> None:
         time.sleep(0.2)
         await asyncio.sleep(0.02)
-        await send(FRAME)  # type: ignore[arg-type]
+        await send(JSON_FRAME)  # type: ignore[arg-type]
 
     with pytest.raises(asyncio.TimeoutError):
         await communicator_class(application, "/").receive_output(0.1)
@@ -355,9 +352,9 @@ async def test_a_timeout_of_0_is_over_before_the_application_answers(
     ("name", "event", "result"),
     [
         ("connect", ACCEPT, (True, None)),
-        ("receive_output", FRAME, FRAME),
-        ("receive_from", FRAME, "1"),
-        ("receive_json_from", FRAME, 1),
+        ("receive_output", JSON_FRAME, JSON_FRAME),
+        ("receive_from", JSON_FRAME, JSON_FRAME["text"]),
+        ("receive_json_from", JSON_FRAME, {"type": "jwt-expired"}),
         ("wait_closed", CLOSE, 4401),
         ("wait", CLOSE, None),
         ("disconnect", CLOSE, None),
@@ -381,7 +378,7 @@ async def test_nobody_waits_for_ever_for_the_dead(name: str) -> None:
 async def test_receive_nothing_looks_after_an_interval_longer_than_its_timeout(
     communicator_class: type[WebsocketCommunicator],
 ) -> None:
-    communicator = communicator_class(repeating(FRAME, FRAME, 10), "/")
+    communicator = communicator_class(repeating(JSON_FRAME, JSON_FRAME, 10), "/")
     assert not await communicator.receive_nothing(timeout=0.001, interval=0.1)
     communicator.stop()
 
@@ -390,12 +387,12 @@ async def test_receive_nothing_looks_after_an_interval_longer_than_its_timeout(
 async def test_receive_nothing_sees_what_comes_late_and_cancels_nothing(
     communicator_class: type[WebsocketCommunicator],
 ) -> None:
-    communicator = communicator_class(late(FRAME), "/")
+    communicator = communicator_class(late(JSON_FRAME), "/")
     assert await communicator.receive_nothing(timeout=0.001)
     assert not communicator.future.done()
     with within(AT_ONCE):
         assert not await communicator.receive_nothing(TIMEOUT)
-    assert await communicator.receive_from() == "1"
+    assert await communicator.receive_from() == JSON_FRAME["text"]
 
 
 # After a timeout.
