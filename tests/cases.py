@@ -356,6 +356,31 @@ BORDERS: dict[str, Case] = {
 }
 
 
+# What is undeliverable on some of the servers, and three cases in which nothing is.
+UNDELIVERABLE: dict[str, Case] = {
+    "a frame before accept": script(FRAME, close(code=4401)),
+    "a close code before accept": script(close(code=4401, reason="why")),
+    "a subprotocol that is not offered": script(
+        accept(subprotocol="x"), offered=("y",)
+    ),
+    "no subprotocol though some are offered": script(accept(), offered=("x", "y")),
+    "headers": script(accept(headers=[(b"x-why", b"because")])),
+    "a denial response": script(DENIAL, BODY),
+    "an answer in the middle of another": script(DENIAL, accept()),
+    "a denial response that begins twice": script(DENIAL, DENIAL),
+    "a second accept": script(accept(), accept()),
+    "anything after close": script(accept(), CLOSE_4000, FRAME),
+    "close(code=1008)": script(accept(), close(code=1008)),
+    "a reason": script(accept(), close(code=4000, reason="why")),
+    "a reason over 123 bytes": script(accept(), close(code=4000, reason="é" * 62)),
+    "an empty frame": script(accept(), send(text="")),
+    "NaN": script(accept(), send(text='{"price": NaN}')),
+    "nothing": script(accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")),
+    "a refusal": script(close()),
+    "a crash": script(accept(), FRAME, ending="raise"),
+}
+
+
 # Consumers that answer the handshake in ways that no script has.
 
 

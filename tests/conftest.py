@@ -3,6 +3,9 @@ from collections.abc import AsyncIterator
 import pytest
 from asgiref.sync import sync_to_async
 
+# What fails in these modules is shown as in the modules of the tests.
+pytest.register_assert_rewrite("tests.helpers", "tests.steps")
+
 
 @pytest.fixture(autouse=True)
 async def _threads_come_to_rest() -> AsyncIterator[None]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tests.events import BODY
+
 
 class Hostile:
     def refuse(self, *args: object) -> Any:
@@ -19,3 +21,17 @@ class UnhashableText(str):
 
 HOSTILE = Hostile()
 NESTED = "[" * 100_000 + "]" * 100_000
+
+#: What is no answer to a handshake, and how connect() names it.
+NO_ANSWERS: dict[str, tuple[object, str]] = {
+    "unknown type": ({"type": "websocket.unknown", "a": 1}, "'websocket.unknown'"),
+    "an event for HTTP": ({"type": "http.response.start"}, "'http.response.start'"),
+    "the body of a denial": (BODY, "denial body b'no'"),
+    "a type of None": ({"type": None}, "{'type': None}"),
+    "a type that is a number": ({"type": 5}, "{'type': 5}"),
+    "no type": ({"text": "1"}, "{'text': '1'}"),
+    "an empty dict": ({}, "{}"),
+    "None": (None, "None"),
+    "a string": ("a string", "a string"),
+    "a list": ([], "[]"),
+}

@@ -21,6 +21,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 import channels_closetest.communicator
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL
+from tests.helpers import each_consumer
 from tests.scripts import Boom, Kind, Script, scripted
 
 #: Seconds after which a block that does not end fails its test.
@@ -29,7 +30,7 @@ LIMIT = 30
 
 Arrive = Callable[[RecordingWebsocketCommunicator], Awaitable[object]]
 
-each_kind = pytest.mark.parametrize("kind", ["async", "sync"])
+
 each_body = pytest.mark.parametrize("body", ["passes", "raises", "is cancelled"])
 
 
@@ -213,7 +214,7 @@ STATES: dict[str, tuple[Script, Arrive, bool]] = {
 
 @each_body
 @pytest.mark.parametrize("state", STATES)
-@each_kind
+@each_consumer
 def test_a_block_ends_as_its_body_does(body: str, state: str, kind: Kind) -> None:
     script, arrive, is_unseen = STATES[state]
     block = Block(scripted(script, kind), arrive, body)
@@ -224,7 +225,7 @@ def test_a_block_ends_as_its_body_does(body: str, state: str, kind: Kind) -> Non
 
 
 @each_body
-@each_kind
+@each_consumer
 @pytest.mark.usefixtures("impatient")
 def test_an_application_that_hangs_is_cancelled(
     body: str, kind: Kind, released: threading.Event
@@ -333,7 +334,7 @@ def test_what_the_application_raises_as_it_ends_is_raised(
 # How it disconnects.
 
 
-@each_kind
+@each_consumer
 def test_the_application_gets_websocket_disconnect_and_time_to_end(kind: Kind) -> None:
     heard: list[int] = []
 

@@ -1,26 +1,14 @@
-"""What is judged of what an application says, how, and how loudly."""
+"""The table of what each server makes of an event: pure functions of a recording."""
 
-import asyncio
-import inspect
-import warnings
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 import pytest
-from channels.testing import WebsocketCommunicator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_closetest import (
-    ClientView,
-    RecordingWebsocketCommunicator,
-    Transcript,
-    Undeliverable,
-    UndeliverableWarning,
-    client_view,
-)
+from channels_closetest import ClientView, Transcript, Undeliverable, client_view
 from channels_closetest.client_view import (
     DAPHNE_LARGEST_FRAME,
     ENDINGS,
@@ -29,11 +17,10 @@ from channels_closetest.client_view import (
     Rule,
 )
 from channels_closetest.transcript import Recording
-from tests.cases import BORDERS, CLOSE_4000, ROWS, Ending, script
-from tests.events import BODY, CONNECT, DENIAL, FRAME, PART, Event, accept, close, send
+from tests.cases import BORDERS, CLOSE_4000, ROWS, UNDELIVERABLE, Ending
+from tests.events import BODY, DENIAL, FRAME, PART, Event, accept, close, send
 from tests.hostile import Hostile, UnhashableText
-from tests.scripts import Boom, Kind, scripted
-from tests.servers import Case
+from tests.scripts import Boom
 
 each_server = pytest.mark.parametrize("server", SERVERS)
 
@@ -58,253 +45,137 @@ def end(recording: Recording, ending: str) -> None:
     recording.end(ending == "cancel", lambda: exception)
 
 
-def communicate(
-    case: Case, kind: Kind = "asgi", **attributes: object
-) -> RecordingWebsocketCommunicator:
-    """A communicator of a class that has these attributes."""
-    communicator_class = type("Ours", (RecordingWebsocketCommunicator,), attributes)
-    communicator: RecordingWebsocketCommunicator = communicator_class(
-        scripted(case.script, kind), "/ws/", subprotocols=case.subprotocols
-    )
-    return communicator
-
-
-# Which servers count.
-
-
-async def test_client_view_speaks_for_the_first_server_and_undeliverable_for_any() -> (
-    None
-):
-    policy = script(accept(), close(code=1008, reason="why"))
-    for servers, code, reason, is_undeliverable in [
-        (("daphne",), 1011, "", True),
-        (("uvicorn",), 1008, "why", False),
-        (["hypercorn", "uvicorn"], 1008, "why", False),
-        (("uvicorn", "daphne"), 1008, "why", True),
-        (("daphne", "uvicorn"), 1011, "", True),
-        (SERVERS, 1011, "", True),
-    ]:
-        async with communicate(policy, servers=servers) as communicator:
-            await communicator.connect()
-            await communicator.wait_closed()
-            assert communicator.client_view == (101, None, [], code, reason)
-            assert bool(communicator.undeliverable) is is_undeliverable
-            assert (communicator.close_code, communicator.close_reason) == (1008, "why")
-
-
-async def test_servers_can_be_named_in_the_middle_of_a_test() -> None:
-    async with communicate(script(accept(), close(code=1008))) as communicator:
-        await communicator.connect()
-        await communicator.wait_closed()
-        assert communicator.client_view.close_code == 1011
-        communicator.servers = ["uvicorn"]
-        assert communicator.client_view.close_code == 1008
-        assert communicator.undeliverable == []
-
-
-@pytest.mark.parametrize(
-    "servers",
-    [(), [], "uvicorn", {"uvicorn"}, ("granian",), ("daphne", "Uvicorn"), None, ([],)],
-)
-async def test_servers_that_are_not_known_are_refused(servers: object) -> None:
-    communicator = communicate(script(accept()), servers=servers)
-    assert await communicator.connect() == (True, None)
-    for name in ["client_view", "undeliverable", "transcript"]:
-        with pytest.raises(ValueError) as refused:
-            getattr(communicator, name)
-        assert str(refused.value) == (
-            f"servers is {servers!r}, but takes one or more of"
-            " ('daphne', 'uvicorn', 'hypercorn')"
-        )
-    # An exception is explained all the same.
-    with pytest.raises(asyncio.TimeoutError):
-        await communicator.receive_output(0)
-
-
-async def test_the_subprotocols_that_count_are_those_of_the_scope() -> None:
-    async with communicate(script(accept(), offered=("x",))) as communicator:
-        await communicator.connect()
-        assert len(communicator.undeliverable) == 1
-        communicator.scope["subprotocols"] = []
-        assert communicator.undeliverable == []
-
-
 # What is said of what is undeliverable.
+
 
 NO_DENIAL = (
     "a denial response: the client gets nothing on Daphne",
     "Call close(), which is HTTP 403 everywhere, or deploy on a server that offers it",
 )
-SAYINGS: dict[str, tuple[Case, list[tuple[str, str]]]] = {
-    "a frame before accept": (
-        script(FRAME, close(code=4401)),
-        [
-            (
-                "sent before accept(): the client gets HTTP 500",
-                "Call accept() first, then send, then close()",
-            ),
-            (
-                "sent when all was over: the client gets nothing",
-                "Mend what ended it, or send no more",
-            ),
-        ],
-    ),
-    "a close code before accept": (
-        script(close(code=4401, reason="why")),
-        [
-            (
-                "closed with code or reason before accept(): the client gets HTTP 403",
-                "Call accept(), then close() with them: only then do they arrive",
-            )
-        ],
-    ),
-    "a subprotocol that is not offered": (
-        script(accept(subprotocol="x"), offered=("y",)),
-        [
-            (
-                "selects a subprotocol that is not offered: the client gets no answer:"
-                " the connection drops on Daphne and Hypercorn, an answer that it"
-                " refuses on Uvicorn",
-                "Select one of scope['subprotocols']",
-            )
-        ],
-    ),
-    "no subprotocol though some are offered": (
-        script(accept(), offered=("x", "y")),
-        [
-            (
-                "selects none of the subprotocols that are offered: the client gets an"
-                " answer that browsers refuse",
-                "Select one of scope['subprotocols']",
-            )
-        ],
-    ),
-    "headers": (
-        script(accept(headers=[(b"x-why", b"because")])),
-        [
-            (
-                "accepted with headers: the client gets no headers on Daphne",
-                "Say it in a data frame, or deploy on a server that sends it",
-            )
-        ],
-    ),
-    "a denial response": (
-        script(DENIAL, BODY),
-        [
-            NO_DENIAL,
-            (
-                "the body of a denial response that has not begun there: the client"
-                " gets nothing on Daphne",
-                "Answer the handshake once, and with the whole answer at a time",
-            ),
-        ],
-    ),
-    "an answer in the middle of another": (
-        script(DENIAL, accept()),
-        [
-            NO_DENIAL,
-            (
-                "accepted within a denial response: the client gets no answer: the"
-                " connection drops on Uvicorn, nothing of the first answer on"
-                " Hypercorn",
-                "Answer the handshake once, and with the whole answer at a time",
-            ),
-        ],
-    ),
-    "a denial response that begins twice": (
-        script(DENIAL, DENIAL),
-        [
-            NO_DENIAL,
-            NO_DENIAL,
-            (
-                "a second start of a denial response: the client gets no answer: the"
-                " connection drops on Uvicorn, nothing of the first answer on"
-                " Hypercorn",
-                "Answer the handshake once, and with the whole answer at a time",
-            ),
-        ],
-    ),
-    "a second accept": (
-        script(accept(), accept()),
-        [
-            (
-                "a second accept(): the client gets close code 1011 on Daphne and"
-                " Hypercorn, close code 1006 on Uvicorn",
-                "Call accept() once",
-            )
-        ],
-    ),
-    "anything after close": (
-        script(accept(), CLOSE_4000, FRAME),
-        [
-            (
-                "sent when all was over: the client gets nothing",
-                "Mend what ended it, or send no more",
-            )
-        ],
-    ),
-    "close(code=1008)": (
-        script(accept(), close(code=1008)),
-        [
-            (
-                "a close code for servers and libraries, 1001 to 1014: the client gets"
-                " close code 1011 on Daphne",
-                "Close with 1000 or a code from 3000 to 4999",
-            )
-        ],
-    ),
-    "a reason": (
-        script(accept(), close(code=4000, reason="why")),
-        [
-            (
-                "closed with a reason: the client gets no reason on Daphne",
-                "Say it in a data frame, or deploy on a server that sends it",
-            )
-        ],
-    ),
-    "a reason over 123 bytes": (
-        script(accept(), close(code=4000, reason="é" * 62)),
-        [
-            (
-                "a reason of over 123 bytes: the client gets no reason on Daphne, close"
-                " code 1006 on Uvicorn, the reason's first 123 bytes on Hypercorn",
-                "Give a str of at most 123 bytes in UTF-8",
-            )
-        ],
-    ),
-    "an empty frame": (
-        script(accept(), send(text="")),
-        [
-            (
-                "an empty frame: the client gets nothing on Daphne",
-                "Put something into it, or leave it out",
-            )
-        ],
-    ),
-    "NaN": (
-        script(accept(), send(text='{"price": NaN}')),
-        [
-            (
-                "NaN or Infinity, which are not JSON: the client gets text that"
-                " JSON.parse() refuses",
-                "Send null, or the number as a string",
-            )
-        ],
-    ),
-    "nothing": (
-        script(accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")),
-        [],
-    ),
-    "a refusal": (script(close()), []),
-    "a crash": (script(accept(), FRAME, ending="raise"), []),
+
+
+SAYINGS: dict[str, list[tuple[str, str]]] = {
+    "a frame before accept": [
+        (
+            "sent before accept(): the client gets HTTP 500",
+            "Call accept() first, then send, then close()",
+        ),
+        (
+            "sent when all was over: the client gets nothing",
+            "Mend what ended it, or send no more",
+        ),
+    ],
+    "a close code before accept": [
+        (
+            "closed with code or reason before accept(): the client gets HTTP 403",
+            "Call accept(), then close() with them: only then do they arrive",
+        )
+    ],
+    "a subprotocol that is not offered": [
+        (
+            "selects a subprotocol that is not offered: the client gets no answer:"
+            " the connection drops on Daphne and Hypercorn, an answer that it"
+            " refuses on Uvicorn",
+            "Select one of scope['subprotocols']",
+        )
+    ],
+    "no subprotocol though some are offered": [
+        (
+            "selects none of the subprotocols that are offered: the client gets an"
+            " answer that browsers refuse",
+            "Select one of scope['subprotocols']",
+        )
+    ],
+    "headers": [
+        (
+            "accepted with headers: the client gets no headers on Daphne",
+            "Say it in a data frame, or deploy on a server that sends it",
+        )
+    ],
+    "a denial response": [
+        NO_DENIAL,
+        (
+            "the body of a denial response that has not begun there: the client"
+            " gets nothing on Daphne",
+            "Answer the handshake once, and with the whole answer at a time",
+        ),
+    ],
+    "an answer in the middle of another": [
+        NO_DENIAL,
+        (
+            "accepted within a denial response: the client gets no answer: the"
+            " connection drops on Uvicorn, nothing of the first answer on"
+            " Hypercorn",
+            "Answer the handshake once, and with the whole answer at a time",
+        ),
+    ],
+    "a denial response that begins twice": [
+        NO_DENIAL,
+        NO_DENIAL,
+        (
+            "a second start of a denial response: the client gets no answer: the"
+            " connection drops on Uvicorn, nothing of the first answer on"
+            " Hypercorn",
+            "Answer the handshake once, and with the whole answer at a time",
+        ),
+    ],
+    "a second accept": [
+        (
+            "a second accept(): the client gets close code 1011 on Daphne and"
+            " Hypercorn, close code 1006 on Uvicorn",
+            "Call accept() once",
+        )
+    ],
+    "anything after close": [
+        (
+            "sent when all was over: the client gets nothing",
+            "Mend what ended it, or send no more",
+        )
+    ],
+    "close(code=1008)": [
+        (
+            "a close code for servers and libraries, 1001 to 1014: the client gets"
+            " close code 1011 on Daphne",
+            "Close with 1000 or a code from 3000 to 4999",
+        )
+    ],
+    "a reason": [
+        (
+            "closed with a reason: the client gets no reason on Daphne",
+            "Say it in a data frame, or deploy on a server that sends it",
+        )
+    ],
+    "a reason over 123 bytes": [
+        (
+            "a reason of over 123 bytes: the client gets no reason on Daphne, close"
+            " code 1006 on Uvicorn, the reason's first 123 bytes on Hypercorn",
+            "Give a str of at most 123 bytes in UTF-8",
+        )
+    ],
+    "an empty frame": [
+        (
+            "an empty frame: the client gets nothing on Daphne",
+            "Put something into it, or leave it out",
+        )
+    ],
+    "NaN": [
+        (
+            "NaN or Infinity, which are not JSON: the client gets text that"
+            " JSON.parse() refuses",
+            "Send null, or the number as a string",
+        )
+    ],
+    "nothing": [],
+    "a refusal": [],
+    "a crash": [],
 }
 
 
-@pytest.mark.parametrize("name", SAYINGS)
+@pytest.mark.parametrize("name", UNDELIVERABLE)
 def test_what_is_undeliverable_is_named_with_a_remedy(name: str) -> None:
-    (events, ending), _, offered = SAYINGS[name][0]
+    (events, ending), _, offered = UNDELIVERABLE[name]
     found = record(*events, offered=offered, ending=ending).undeliverable()
-    assert [(each.outcome, each.remedy) for each in found] == SAYINGS[name][1]
+    assert [(each.outcome, each.remedy) for each in found] == SAYINGS[name]
     assert all(each.event in events for each in found)
 
 
@@ -392,241 +263,7 @@ def test_text_that_only_python_takes_for_json(
     assert bool(faults(accept(), send(text=text))) is is_json_to_python_only
 
 
-async def test_an_undeliverable_event_is_shown_as_it_was_sent() -> None:
-    event: dict[str, Any] = send(text="")
-    async with communicate(script(accept(), event)) as communicator:
-        await communicator.connect()
-        received = await communicator.receive_output()
-        assert received is event
-        event["text"] = "changed"
-        assert [found.event for found in communicator.undeliverable] == [send(text="")]
-
-
-# How loud it is.
-
-
-async def test_the_undeliverable_is_silent_but_for_frames_before_accept() -> None:
-    for name, (case, _) in SAYINGS.items():
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            communicator = communicate(case)
-            with suppress(Boom):
-                await communicator.connect()
-                while not await communicator.receive_nothing(0.01):
-                    await communicator.receive_output()
-                await communicator.disconnect()
-        expected = [UndeliverableWarning] if name == "a frame before accept" else []
-        assert (name, [each.category for each in warned]) == (name, expected)
-        communicator.stop(exceptions=False)
-
-
-async def talk(communicator: WebsocketCommunicator) -> list[object]:
-    """All that a test may well do, to its end or its first failure."""
-    done: list[object] = [await communicator.connect(0.05)]
-    while not await communicator.receive_nothing(0.01, 0.001):
-        done.append(await communicator.receive_output(0.05))
-    await communicator.disconnect(timeout=0.05)
-    return done
-
-
-@pytest.mark.parametrize("name", [*ROWS, *BORDERS])
-async def test_no_test_that_passes_with_the_parent_warns_or_fails(name: str) -> None:
-    case = (ROWS | BORDERS)[name]
-    application = scripted(case.script, "asgi")
-    parent = WebsocketCommunicator(application, "/", subprotocols=case.subprotocols)
-    try:
-        done = await talk(parent)
-    except BaseException:
-        return  # It does not pass.
-    finally:
-        parent.stop(exceptions=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert await talk(communicate(case)) == done
-
-
-@pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
-async def test_frames_before_accept_are_warned_of_once_at_the_line_of_the_test(
-    kind: Kind,
-) -> None:
-    case = script(send(text='{"type": "jwt-expired"}'), FRAME, FRAME, accept())
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        async with communicate(case, kind) as communicator:
-            answer, line = await communicator.connect(), line_number()
-    assert answer == (True, None)
-    [warning] = warned
-    assert warning.category is UndeliverableWarning
-    assert (warning.filename, warning.lineno) == (__file__, line)
-    assert str(warning.message) == (
-        'send {"type": "jwt-expired"}\n'
-        "  sent before accept(): the client gets HTTP 500.\n"
-        "  Call accept() first, then send, then close()."
-    )
-
-
-def line_number() -> int:
-    frame = inspect.currentframe()
-    assert frame is not None and frame.f_back is not None
-    return frame.f_back.f_lineno
-
-
-async def test_every_connect_warns_for_itself() -> None:
-    for _ in range(2):
-        async with communicate(script(FRAME, close())) as communicator:
-            with pytest.warns(UndeliverableWarning):
-                await communicator.connect()
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                assert await communicator.wait_closed() == 1000
-
-
-async def test_it_is_the_frame_that_is_warned_of() -> None:
-    communicator = communicate(script(DENIAL, FRAME, BODY))
-    with pytest.warns(UndeliverableWarning, match="^send hello\n"):
-        assert await communicator.connect() == (False, 401)
-    communicator.stop()
-
-
-async def test_a_frame_after_accept_that_connect_reads_past_is_not_warned_of() -> None:
-    communicator = communicate(script(accept(), FRAME, CLOSE_4000))
-    await communicator.connect()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert await communicator.connect() == (False, 4000)
-    assert communicator.pre_close_messages == ["hello"]
-
-
-# Strict.
-
-REFUSED = "strict: the application sent what not every client gets as it was sent.\n"
-EMPTY = (
-    "send ''\n"
-    "  an empty frame: the client gets nothing on Daphne.\n"
-    "  Put something into it, or leave it out."
-)
-
-Call = Callable[[RecordingWebsocketCommunicator], Coroutine[Any, Any, object]]
-
-CALLS: dict[str, Call] = {
-    "receive_output": lambda it: it.receive_output(),
-    "receive_from": lambda it: it.receive_from(),
-    "receive_json_from": lambda it: it.receive_json_from(),
-    "receive_nothing": lambda it: it.receive_nothing(),
-    "send_input": lambda it: it.send_input({"type": "websocket.receive", "text": "t"}),
-    "send_to": lambda it: it.send_to(text_data="t"),
-    "send_json_to": lambda it: it.send_json_to({}),
-    "wait_closed": lambda it: it.wait_closed(),
-    "disconnect": lambda it: it.disconnect(),
-    "wait": lambda it: it.wait(),
-    "async with": lambda it: it.__aexit__(None, None, None),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-async def test_strict_fails_the_call_that_comes_across_it(name: str) -> None:
-    communicator = communicate(
-        script(accept(), send(text="[]"), send(text=""), CLOSE_4000), strict=True
-    )
-    communicator.strict = False
-    await communicator.connect()
-    communicator.strict = True
-    with pytest.raises(AssertionError) as refused:
-        await CALLS[name](communicator)
-    assert str(refused.value) == REFUSED + EMPTY
-    # And no other: it has been said.
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        await communicator.__aexit__(None, None, None)
-
-
-async def test_strict_fails_connect_and_does_not_warn() -> None:
-    case = script(FRAME, accept(headers=[("a", "b")]), FRAME)
-    communicator = communicate(case, strict=True)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        with pytest.raises(AssertionError) as refused:
-            await communicator.connect()
-    assert warned == []
-    assert str(refused.value).startswith(
-        f"{REFUSED}send hello\n"
-        "  sent before accept(): the client gets HTTP 500.\n"
-        "  Call accept() first, then send, then close()."
-    )
-    assert communicator.pre_close_messages == ["hello"]
-    communicator.stop()
-
-
-async def test_strict_fails_one_call_for_each_undeliverable_event() -> None:
-    async def application(scope: Any, receive: Any, send_: Any) -> None:
-        while (await receive())["type"] != "websocket.disconnect":
-            await send_(accept() if not sent else send(text=""))
-            sent.append(None)
-
-    sent: list[None] = []
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    communicator.strict = True
-    await communicator.connect()
-    for _ in range(3):
-        await communicator.send_to(text_data="more")
-        with pytest.raises(AssertionError) as refused:
-            await communicator.receive_output()
-        assert str(refused.value) == REFUSED + EMPTY
-        assert await communicator.receive_nothing(0.01) is True
-    await communicator.disconnect()
-
-
-async def test_strict_is_content_with_what_every_server_delivers() -> None:
-    for servers, case in [
-        (SERVERS, script(accept(), FRAME, CLOSE_4000)),
-        (SERVERS, script(close())),
-        (["uvicorn"], script(accept(), close(code=1008, reason="why"))),
-        (["hypercorn", "uvicorn"], script(DENIAL, PART, BODY)),
-    ]:
-        async with communicate(case, servers=servers, strict=True) as communicator:
-            await communicator.connect()
-
-
-async def test_strict_hides_no_failure() -> None:
-    with pytest.raises(Boom):
-        await communicate(script(FRAME, ending="raise"), strict=True).connect()
-    with pytest.raises(asyncio.TimeoutError):
-        await communicate(script(FRAME), strict=True).connect(0.01)
-    with pytest.raises(KeyError):
-        async with communicate(script(FRAME, close()), strict=True) as communicator:
-            await communicator.send_input(CONNECT)
-            await asyncio.wait([communicator.future], timeout=0.01)
-            assert communicator.undeliverable != []
-            raise KeyError
-
-
-def test_it_is_judged_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_view, "RULES", {})
-    case = script(accept(), send(text=""), CLOSE_4000, FRAME)
-
-    async def test() -> None:
-        async with communicate(case) as communicator:
-            await communicator.connect()
-            await communicator.receive_output()
-            assert await communicator.wait_closed() == 4000
-            with pytest.raises(KeyError):
-                communicator.client_view
-
-    asyncio.run(test())
-
-
 # The client goes, and the application ends.
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 4000])
-async def test_a_client_sees_the_close_code_it_has_sent_itself(code: int) -> None:
-    communicator = communicate(script(accept(), FRAME))
-    await communicator.connect()
-    before = communicator.client_view
-    assert before == ClientView(101, None, ["hello"], None, None)
-    await communicator.disconnect(code=code)
-    assert communicator.client_view == before._replace(close_code=code, close_reason="")
-    assert communicator.undeliverable == []
 
 
 @pytest.mark.parametrize(
@@ -736,11 +373,15 @@ VALUES: list[object] = [
     *[[], {}, (), [None], [("a",)], [(b"a", b"b")], [Hostile()], {"a": Hostile()}],
     Hostile(),
 ]
+
+
 TYPES = [
     *["websocket.accept", "websocket.send", "websocket.close"],
     *["websocket.http.response.start", "websocket.http.response.body"],
     *["websocket.receive", "unknown", UnhashableText("websocket.send")],
 ]
+
+
 KEYS = [
     *["subprotocol", "headers", "text", "bytes", "code", "reason"],
     *["status", "body", "more_body"],

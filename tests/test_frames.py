@@ -24,11 +24,10 @@ from hypothesis import strategies as st
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, UNKNOWN, Event, body, close, send, start
+from tests.helpers import drain, each_kind, ignore_undeliverable
 from tests.scripts import Boom, Kind
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::channels_closetest.UndeliverableWarning"
-)
+pytestmark = ignore_undeliverable
 
 Call = Callable[[RecordingWebsocketCommunicator, float], Coroutine[Any, Any, object]]
 
@@ -286,7 +285,7 @@ def test_every_frame_reaches_the_test_once_and_in_order(
         await session.finish()
         assert session.arrived == session.payloads
         queue = session.communicator.output_queue
-        left = [queue.get_nowait() for _ in range(queue.qsize())]
+        left = drain(queue)
         assert list(map(id, left)) == list(map(id, session.pending))
         assert frames_of(left) == []
         session.communicator.stop(exceptions=False)
@@ -381,7 +380,7 @@ async def test_wait_leaves_nothing_behind() -> None:
     assert futures_and_timers() < before + CANCELLATIONS / 10
 
 
-@pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
+@each_kind
 async def test_no_cancellation_of_a_call_loses_a_frame(kind: Kind) -> None:
     chat, random = Chat(kind), Random(kind)
     communicator = RecordingWebsocketCommunicator(chatty(chat, kind), "/")

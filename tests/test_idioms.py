@@ -1,22 +1,27 @@
-"""How public test suites use the parent: all of it works with either class."""
+"""
+How public test suites and Channels' documentation use the parent.
+
+All of it works with either class.
+"""
 
 import asyncio
 import gc
 import unittest
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec, patch
 
 import pytest
-from asgiref.sync import async_to_sync
-from asgiref.testing import ApplicationCommunicator
 from asgiref.typing import ASGI3Application
+from channels.consumer import AsyncConsumer
+from channels.generic.websocket import WebsocketConsumer
+from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
+from django.test import TestCase
+from django.urls import re_path
 
-from channels_closetest import RecordingWebsocketCommunicator
-from tests.both import CommunicatorClass, both_classes
 from tests.events import (
     ACCEPT,
     CLOSE,
@@ -28,13 +33,11 @@ from tests.events import (
     close,
     send,
 )
+from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
 from tests.hostile import HOSTILE
 from tests.scripts import Boom, Script, scripted
 
 pytestmark = both_classes
-
-#: Seconds to wait for what comes, and for what does not come.
-LONG, SHORT = 30, 0.05
 
 
 def sends(*events: object, ending: Any = "wait") -> ASGI3Application:
@@ -57,14 +60,6 @@ async def connected(
     communicator = communicator_class(application, "/")
     assert await communicator.connect(LONG) == (True, None)
     return communicator
-
-
-def outcome(call: Callable[[], object]) -> object:
-    """What it gives or raises, to compare what differs between parents' versions."""
-    try:
-        return call()
-    except (Exception, asyncio.CancelledError) as exception:
-        return type(exception)
 
 
 # Calls.
@@ -178,100 +173,6 @@ async def test_a_test_cleans_up_after_an_application_that_has_ended(
     for _ in range(2):
         with suppress(Boom):
             await communicator.disconnect()
-
-
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """What the test leaves behind is reported of this test, and not of a later one."""
-    yield
-    gc.collect()
-
-
-def made_outside_a_loop(test: Callable[..., None]) -> Callable[..., None]:
-    """asgiref before 3.9 starts the application in the constructor, and fails."""
-    for mark in (
-        pytest.mark.usefixtures("collected"),
-        pytest.mark.filterwarnings(
-            "ignore:There is no current event loop:DeprecationWarning",
-            "ignore::pytest.PytestUnraisableExceptionWarning",
-        ),
-    ):
-        test = mark(test)
-    return test
-
-
-@made_outside_a_loop
-def test_each_call_may_have_an_event_loop_of_its_own(
-    communicator_class: CommunicatorClass,
-) -> None:
-    def use(cls: CommunicatorClass) -> list[object]:
-        communicator = cls(sends(ACCEPT, JSON_FRAME), "/")
-        return [
-            outcome(async_to_sync(communicator.connect)),
-            outcome(async_to_sync(communicator.receive_output)),
-            outcome(async_to_sync(communicator.disconnect)),
-        ]
-
-    assert outcome(lambda: use(communicator_class)) == outcome(
-        lambda: use(WebsocketCommunicator)
-    )
-
-
-@made_outside_a_loop
-def test_a_communicator_may_be_older_than_the_event_loop(
-    communicator_class: CommunicatorClass,
-) -> None:
-    def use(cls: CommunicatorClass) -> list[object]:
-        communicator = cls(sends(ACCEPT, JSON_FRAME), "/")
-        loop = asyncio.new_event_loop()
-        try:
-            return [
-                outcome(lambda: loop.run_until_complete(call))
-                for call in (
-                    communicator.connect(SHORT),
-                    communicator.receive_output(SHORT),
-                    communicator.disconnect(),
-                )
-            ]
-        finally:
-            loop.close()
-
-    assert outcome(lambda: use(communicator_class)) == outcome(
-        lambda: use(WebsocketCommunicator)
-    )
-
-
-def test_an_event_loop_may_be_run_for_each_call(
-    communicator_class: CommunicatorClass,
-) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        communicator = loop.run_until_complete(connected(communicator_class))
-        loop.run_until_complete(communicator.send_to("text"))
-        assert loop.run_until_complete(communicator.receive_from()) == "text"
-        loop.run_until_complete(communicator.disconnect())
-    finally:
-        loop.close()
-
-
-@made_outside_a_loop
-def test_a_communicator_may_be_made_in_set_up(
-    communicator_class: CommunicatorClass,
-) -> None:
-    def use(cls: CommunicatorClass) -> list[str]:
-        class Tests(unittest.IsolatedAsyncioTestCase):
-            def setUp(self) -> None:
-                self.communicator = cls(echo, "/")
-
-            async def test(self) -> None:
-                self.assertEqual(await self.communicator.connect(), (True, None))
-                await self.communicator.disconnect()
-
-        result = unittest.TestResult()
-        Tests("test").run(result)
-        return [text.splitlines()[-1] for _, text in result.errors + result.failures]
-
-    assert use(communicator_class) == use(WebsocketCommunicator)
 
 
 # Attributes read directly.
@@ -426,192 +327,6 @@ async def test_the_application_is_one_task_and_there_is_no_other(
         assert asyncio.all_tasks() - before == {communicator.future}
     await communicator.disconnect()
     assert asyncio.all_tasks() == before
-
-
-# Subclasses. They have the class as their module has imported it.
-
-
-async def test_a_subclass_that_reads_queue_and_future_itself(
-    communicator_class: CommunicatorClass,
-) -> None:
-    """It is patient: a timeout cancels nothing."""
-
-    class Patient(communicator_class):  # type: ignore[misc, valid-type]
-        async def receive_output(self, timeout: float = 1) -> Any:
-            if self.future.done():
-                self.future.result()
-            try:
-                return await asyncio.wait_for(self.output_queue.get(), timeout)
-            except asyncio.TimeoutError:
-                if self.future.done():
-                    self.future.result()
-                raise
-
-    communicator = await connected(Patient)
-    for _ in range(3):
-        with pytest.raises(asyncio.TimeoutError):
-            await communicator.receive_from(SHORT)
-    await communicator.send_to("text")
-    assert await communicator.receive_from() == "text"
-    await communicator.send_json_to([])
-    assert await communicator.receive_json_from() == []
-    assert not communicator.future.done()
-    await communicator.disconnect()
-
-    rejected = Patient(sends(CLOSE, ending="return"), "/")
-    assert await rejected.connect() == (False, 4401)
-    crashed = Patient(sends(ending="raise"), "/")
-    with pytest.raises(Boom):
-        await crashed.connect(SHORT)
-
-
-@pytest.mark.parametrize("by_keyword", [False, True])
-async def test_a_subclass_that_extends_the_methods(
-    communicator_class: CommunicatorClass, by_keyword: bool
-) -> None:
-    def arguments(**values: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return ((), values) if by_keyword else (tuple(values.values()), {})
-
-    class Extended(communicator_class):  # type: ignore[misc, valid-type]
-        async def connect(self, timeout: float = LONG) -> Any:
-            args, kwargs = arguments(timeout=timeout)
-            self.is_connected, subprotocol = await super().connect(*args, **kwargs)
-            return self.is_connected, subprotocol
-
-        async def send_to(self, text_data: Any = None, bytes_data: Any = None) -> None:
-            args, kwargs = arguments(text_data=text_data, bytes_data=bytes_data)
-            await super().send_to(*args, **kwargs)
-
-        async def receive_from(self, timeout: float = LONG) -> Any:
-            args, kwargs = arguments(timeout=timeout)
-            return await super().receive_from(*args, **kwargs)
-
-        async def receive_json_from(self, timeout: float = LONG) -> Any:
-            args, kwargs = arguments(timeout=timeout)
-            return {"json": await super().receive_json_from(*args, **kwargs)}
-
-        async def disconnect(self, code: int = 1000, timeout: float = LONG) -> None:
-            args, kwargs = arguments(code=code, timeout=timeout)
-            await super().disconnect(*args, **kwargs)
-            self.is_connected = False
-
-    communicator: Any = await connected(Extended)
-    assert communicator.is_connected
-    await communicator.send_json_to({"a": 1})
-    assert await communicator.receive_json_from() == {"json": {"a": 1}}
-    await communicator.disconnect()
-    assert not communicator.is_connected
-    assert communicator.future.done()
-
-
-@pytest.mark.parametrize("how", ["super", "by name"])
-async def test_a_subclass_that_skips_the_constructor(
-    communicator_class: CommunicatorClass, how: str
-) -> None:
-    class Skipping(communicator_class):  # type: ignore[misc, valid-type]
-        def __init__(self, application: ASGI3Application, **scope: object) -> None:
-            self.scope = {"type": "websocket", "path": "/", **scope}
-            if how == "super":
-                # The parent of what the module calls WebsocketCommunicator.
-                base: Any = communicator_class
-                super(base, self).__init__(application, self.scope)
-            else:
-                init: Any = ApplicationCommunicator.__init__
-                init(self, application, self.scope)
-
-    communicator = Skipping(scope_reader, user="Ada")
-    assert await communicator.connect() == (True, "Ada")
-    assert communicator.response_headers == []
-    await communicator.disconnect()
-    rejected = Skipping(sends(CLOSE))
-    assert await rejected.connect() == (False, 4401)
-    await rejected.disconnect()
-
-
-#: What suites call attributes of their own; and the names that this package adds, but
-#: "strict", which is there to be assigned.
-OWN_NAMES = sorted(
-    {
-        *("connected", "_connected", "timeout", "closed", "messages", "events", "log"),
-        *("transcript", "close_code", "state"),
-        *(
-            name
-            for name in vars(RecordingWebsocketCommunicator)
-            if not name.startswith("_") and not hasattr(WebsocketCommunicator, name)
-        ),
-    }
-    # These the parent has, if only on its instances.
-    - {"future", "input_queue", "output_queue", "strict"}
-)
-
-
-@pytest.mark.parametrize("name", OWN_NAMES)
-@pytest.mark.parametrize("when", ["before __init__()", "after it", "when connected"])
-async def test_a_suite_assigns_names_of_its_own(
-    communicator_class: CommunicatorClass, name: str, when: str
-) -> None:
-    class Own(communicator_class):  # type: ignore[misc, valid-type]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            if when == "before __init__()":
-                setattr(self, name, own)
-            super().__init__(*args, **kwargs)
-            if when == "after it":
-                setattr(self, name, own)
-
-    own = object()
-    communicator = await connected(Own, sends(ACCEPT, CLOSE, JSON_FRAME))
-    if when == "when connected":
-        setattr(communicator, name, own)
-    assert await communicator.receive_output() == CLOSE
-    assert await communicator.receive_json_from() == {"type": "jwt-expired"}
-    assert getattr(communicator, name) is own
-    with pytest.raises(asyncio.TimeoutError):
-        await communicator.receive_output(SHORT)
-    if isinstance(communicator, RecordingWebsocketCommunicator):
-        others = {"close_code": 4401, "pre_close_messages": [], "close_reason": ""}
-        others.pop(name, None)
-        assert {other: getattr(communicator, other) for other in others} == others
-
-
-async def test_a_mixin_in_front(communicator_class: CommunicatorClass) -> None:
-    class Mixin:
-        def __init__(self, *args: Any, consumer: Any = None, **kwargs: Any) -> None:
-            self.consumer = consumer
-            super().__init__(*args, **kwargs)
-
-        async def greet(self) -> object:
-            communicator: Any = self
-            await communicator.send_to("hello")
-            return await communicator.receive_from()
-
-    class Mixed(Mixin, communicator_class):  # type: ignore[misc, valid-type]
-        pass
-
-    communicator = Mixed(echo, "/", consumer=echo, subprotocols=["chat"])
-    assert communicator.consumer is echo
-    assert await communicator.connect() == (True, None)
-    assert await communicator.greet() == "hello"
-    await communicator.disconnect()
-
-
-async def test_a_subclass_that_is_a_context_manager(
-    communicator_class: CommunicatorClass,
-) -> None:
-    class Connected(communicator_class):  # type: ignore[misc, valid-type]
-        async def __aenter__(self) -> Any:
-            self.answer = await self.connect()
-            return self
-
-        async def __aexit__(self, *exception: object) -> None:
-            await self.disconnect(code=1000)
-            self.answer = None
-
-    async with Connected(echo, "/") as communicator:
-        assert communicator.answer == (True, None)
-        await communicator.send_to("text")
-        assert await communicator.receive_from() == "text"
-    assert communicator.answer is None
-    assert communicator.future.done()
 
 
 # Tests that look closely.
@@ -804,3 +519,156 @@ async def test_each_call_reaches_a_spy_on_send_input_once(
         spy.reset_mock()
         await communicator.disconnect()
         spy.assert_awaited_once_with(DISCONNECT)
+
+
+# The examples of Channels' documentation on testing, in its order:
+# https://channels.readthedocs.io/en/stable/topics/testing.html. What it shows with
+# ApplicationCommunicator, whose methods a WebSocket's communicator has too, is done
+# here with an application for HTTP. Its examples of other classes are left out.
+
+
+class ChunkedHttpApp(AsyncConsumer):
+    async def http_request(self, event: Any) -> None:
+        await self.send({"type": "http.response.start", "status": 200, "headers": []})
+        first, _, last = event["body"].partition(b"\x01")
+        await self.send(
+            {"type": "http.response.body", "body": first, "more_body": True}
+        )
+        await self.send({"type": "http.response.body", "body": last})
+
+
+class FailingApp(AsyncConsumer):
+    async def http_request(self, event: Any) -> None:
+        raise ValueError("no such page")
+
+
+class SimpleWebsocketApp(WebsocketConsumer):
+    def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        self.send(text_data=text_data, bytes_data=bytes_data)
+
+
+class KwargsWebSocketApp(WebsocketConsumer):
+    def connect(self) -> None:
+        self.accept()
+        self.send(text_data=self.scope["url_route"]["kwargs"]["message"])
+
+
+class RejectingWebsocketApp(WebsocketConsumer):
+    def connect(self) -> None:
+        self.close(code=4401)
+
+
+def test_in_a_test_case_of_django(communicator_class: CommunicatorClass) -> None:
+    class MyTests(TestCase):
+        databases: set[str] = set()
+
+        async def test_my_consumer(self) -> None:
+            communicator = communicator_class(SimpleWebsocketApp.as_asgi(), "/testws/")
+            connected, subprotocol = await communicator.connect()
+            self.assertTrue(connected)
+            await communicator.disconnect()
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(MyTests).run(result)
+    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
+
+
+@pytest.mark.asyncio
+async def test_with_pytest(communicator_class: CommunicatorClass) -> None:
+    communicator = communicator_class(SimpleWebsocketApp.as_asgi(), "/testws/")
+    connected, subprotocol = await communicator.connect()
+    assert connected
+    await communicator.disconnect()
+
+
+async def test_events_of_any_protocol(communicator_class: CommunicatorClass) -> None:
+    communicator = communicator_class(ChunkedHttpApp.as_asgi(), "/")
+    # send_input
+    await communicator.send_input(
+        {"type": "http.request", "body": b"chunk one \x01 chunk two"}
+    )
+    # receive_output
+    event = await communicator.receive_output(timeout=1)
+    assert event["type"] == "http.response.start"
+    # receive_nothing
+    assert await communicator.receive_nothing(timeout=0.1, interval=0.01) is False
+    event = await communicator.receive_output()
+    assert event["type"] == "http.response.body"
+    assert event.get("more_body") is True
+    event = await communicator.receive_output()
+    assert event["type"] == "http.response.body"
+    assert event.get("more_body") is None
+    assert await communicator.receive_nothing() is True
+    # One can go on to send and receive.
+    await communicator.send_input({"type": "http.request", "body": b""})
+    event = await communicator.receive_output()
+    assert event["type"] == "http.response.start"
+    # wait
+    await communicator.wait(timeout=1)
+
+
+async def test_wait_raises_what_the_application_raises(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = communicator_class(FailingApp.as_asgi(), "/")
+    await communicator.send_input({"type": "http.request"})
+    with pytest.raises(ValueError, match="no such page"):
+        await communicator.wait()
+
+
+async def test_the_methods_of_a_websocket(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = communicator_class(SimpleWebsocketApp.as_asgi(), "/testws/")
+    # connect
+    connected, subprotocol = await communicator.connect()
+    assert connected
+    assert subprotocol is None
+    # send_to, receive_from
+    await communicator.send_to(text_data="hello")
+    response = await communicator.receive_from()
+    assert response == "hello"
+    await communicator.send_to(bytes_data=b"hi\0")
+    response = await communicator.receive_from()
+    assert response == b"hi\0"
+    # send_json_to, receive_json_from
+    await communicator.send_json_to({"hello": "world"})
+    response = await communicator.receive_json_from()
+    assert response == {"hello": "world"}
+    # receive_nothing
+    assert await communicator.receive_nothing() is True
+    # disconnect
+    await communicator.disconnect()
+
+
+async def test_arguments_from_the_url(communicator_class: CommunicatorClass) -> None:
+    # Django's types know no ASGI application for a path, and Channels' no such path.
+    view: Any = KwargsWebSocketApp.as_asgi()
+    routes: Any = [re_path(r"^testws/(?P<message>\w+)/$", view)]
+    communicator = communicator_class(URLRouter(routes), "/testws/test/")
+    connected, subprotocol = await communicator.connect()
+    assert connected
+    # The welcome message.
+    message = await communicator.receive_from()
+    assert message == "test"
+    await communicator.disconnect()
+
+
+async def test_a_rejection(communicator_class: CommunicatorClass) -> None:
+    communicator = communicator_class(RejectingWebsocketApp.as_asgi(), "/testws/")
+    assert await communicator.connect() == (False, 4401)
+
+
+@pytest.mark.parametrize(
+    ("text_data", "bytes_data"), [(b"bytes", None), (None, "text"), ("1", b"1")]
+)
+async def test_what_is_sent_is_checked(
+    communicator_class: CommunicatorClass, text_data: Any, bytes_data: Any
+) -> None:
+    communicator = communicator_class(SimpleWebsocketApp.as_asgi(), "/testws/")
+    await communicator.connect()
+    with pytest.raises(AssertionError):
+        await communicator.send_to(text_data, bytes_data)
+    await communicator.disconnect()

@@ -1,19 +1,19 @@
 """The transcript: what passed, as it was when it passed, fit to be read."""
 
 import asyncio
+import json
 import re
 import sys
 import textwrap
-import time
-import tracemalloc
 from collections import UserDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from channels.routing import URLRouter
 
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
-from channels_closetest.client_view import SERVERS
 from tests.events import (
     ACCEPT,
     CLOSE,
@@ -26,44 +26,22 @@ from tests.events import (
     send,
     start,
 )
-from tests.hostile import NESTED, Hostile, UnhashableText
-from tests.scripts import Kind, Script, scripted
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::channels_closetest.UndeliverableWarning"
+from tests.helpers import (
+    each_kind,
+    failure,
+    ignore_undeliverable,
+    line_of,
+    perform,
+    readable,
 )
+from tests.hostile import NESTED, Hostile, UnhashableText
+from tests.scripts import Kind
+
+pytestmark = ignore_undeliverable
 
 
 #: What fits a terminal, but for what becomes of the event.
 COLUMNS = 120
-
-each_kind = pytest.mark.parametrize("kind", ["asgi", "async", "sync"])
-
-
-async def perform(
-    *events: object,
-    ending: Any = "wait",
-    kind: Kind = "asgi",
-    path: str = "/ws/?token=old",
-    subprotocols: Sequence[str] = (),
-    servers: Sequence[str] = SERVERS,
-) -> RecordingWebsocketCommunicator:
-    """Let the application send its events; none is read."""
-    communicator = RecordingWebsocketCommunicator(
-        scripted(Script(events, ending), kind), path, subprotocols=subprotocols
-    )
-    communicator.servers = servers
-    await communicator.send_input(CONNECT)
-    while len(communicator.transcript) < 1 + len(events):
-        assert not communicator.future.done()
-        await asyncio.sleep(0)
-    if ending != "wait":
-        await asyncio.wait([communicator.future])
-    return communicator
-
-
-def readable(transcript: Transcript | str) -> str:
-    return re.sub(r"^ +\d+\.\d ms", "   0.0 ms", str(transcript), flags=re.MULTILINE)
 
 
 def lines_of(transcript: Transcript) -> list[str]:
@@ -359,6 +337,27 @@ async def test_it_shows_what_comes_after_the_end_below_it() -> None:
     ]
 
 
+async def test_a_crash_is_located_in_the_code_of_the_project() -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        json.loads("{")  # crashes
+
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    error = await failure(communicator.connect())
+    line = line_of('json.loads("{")  # crashes', __file__)
+    ends = readable(communicator.transcript).splitlines()[-2]
+    assert error.__class__.__name__ in ends
+    assert ends.endswith(f", tests/test_transcript.py:{line}")
+
+
+async def test_a_crash_of_a_library_is_located_there() -> None:
+    communicator = RecordingWebsocketCommunicator(URLRouter([]), "/ws/")
+    await failure(communicator.connect())
+    ends = readable(communicator.transcript).splitlines()[-2]
+    assert re.search(r"raised ValueError\(.*channels/routing.py:\d+$", ends), ends
+
+
 # Fit to be read.
 
 
@@ -443,47 +442,6 @@ async def test_a_scope_that_says_nothing_shows_as_that(scope: Any) -> None:
     assert str(communicator.transcript).splitlines()[0] == path
 
 
-# The excerpt that a note holds.
-
-
-async def excerpt(events: int) -> list[str]:
-    """The note's lines on a transcript of so many events."""
-    communicator = await perform(
-        ACCEPT, *(send(text=str(n)) for n in range(3, events + 1))
-    )
-    with pytest.raises(AssertionError) as raised:
-        async with communicator:
-            raise AssertionError
-    [note] = getattr(raised.value, "__notes__")
-    return readable(note).splitlines()
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
-async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None:
-    assert await excerpt(100) == [
-        "What passed between test and application: /ws/?token=old",
-        "   0.0 ms  -> connect",
-        "   0.0 ms  <- accept",
-        *(f"   0.0 ms  <- send       {number}" for number in range(3, 11)),
-        "     ...      70 more events",
-        *(f"   0.0 ms  <- send       {number}" for number in range(81, 101)),
-        "a client of Daphne sees: HTTP 101, 98 messages",
-    ]
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
-@pytest.mark.parametrize(
-    ("events", "left_out"),
-    [(30, []), (31, []), (32, ["     ...      2 more events"])],
-)
-async def test_a_note_leaves_out_no_single_event(
-    events: int, left_out: list[str]
-) -> None:
-    lines = await excerpt(events)
-    assert [line for line in lines if "more event" in line] == left_out
-    assert len(lines) == 1 + min(events, 31) + 1
-
-
 # What cannot be shown, copied or compared.
 
 
@@ -523,6 +481,8 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "of more digits than int() takes": lambda: 10**5_000,
     "of more digits than json takes": lambda: "1" * 5_000,
 }
+
+
 PLACES: dict[str, Callable[[Any], tuple[object, ...]]] = {
     "the event": lambda value: (value,),
     "type": lambda value: ({"type": value},),
@@ -580,65 +540,3 @@ async def test_nothing_that_connect_reads_past_breaks_it(place: str, what: str) 
     assert await communicator.connect() == (False, 4401)
     [message] = communicator.pre_close_messages
     assert message is value or what == "NaN"
-
-
-# Time and memory.
-
-
-TASKS: dict[str, Callable[[RecordingWebsocketCommunicator], object]] = {
-    "judging": lambda communicator: communicator.undeliverable,
-    "client_view": lambda communicator: communicator.client_view,
-    "showing": lambda communicator: str(communicator.transcript),
-}
-
-
-async def seconds_an_event(events: tuple[Event, ...]) -> dict[str, float]:
-    times = {}
-    start = time.process_time()
-    communicator = await perform(*events)
-    times["recording"] = time.process_time() - start
-    for name, task in TASKS.items():
-        start = time.process_time()
-        task(communicator)
-        times[name] = time.process_time() - start
-    return {name: seconds / len(events) for name, seconds in times.items()}
-
-
-async def bytes_an_event(events: tuple[Event, ...]) -> float:
-    tracemalloc.start()
-    communicator = await perform(*events)
-    for task in TASKS.values():
-        task(communicator)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak / len(events)
-
-
-def floods(events: int) -> Iterator[tuple[Event, ...]]:
-    """Frames that are delivered, frames that are not, and what is no frame."""
-    yield (ACCEPT, *(send(text=f'{{"number": {number}}}') for number in range(events)))
-    yield tuple(send(text=str(number)) for number in range(events))
-    yield (start(status=401), *[body(body=b"x", more_body=True)] * events)
-
-
-async def test_many_events_cost_no_more_each_than_few() -> None:
-    for few, many in zip(floods(2_000), floods(20_000)):
-        at_few, at_many = await seconds_an_event(few), await seconds_an_event(many)
-        assert {name for name in at_few if at_many[name] >= 10 * at_few[name]} == set()
-
-
-async def test_strict_judges_each_event_once() -> None:
-    async def seconds_a_call(events: int) -> float:
-        communicator = await perform(ACCEPT, *[send(text="1")] * events)
-        communicator.strict = True
-        start = time.process_time()
-        for _ in range(events):
-            await communicator.receive_output()
-        return (time.process_time() - start) / events
-
-    assert await seconds_a_call(1_500) < 10 * await seconds_a_call(50)
-
-
-async def test_many_events_take_no_more_memory_each_than_few() -> None:
-    for few, many in zip(floods(200), floods(2_000)):
-        assert await bytes_an_event(many) < 10 * await bytes_an_event(few)

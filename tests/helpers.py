@@ -1,0 +1,179 @@
+"""What many of the tests need: parameters, communicators, and texts to compare."""
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from channels.testing import WebsocketCommunicator
+
+from channels_closetest import (
+    DenialResponse,
+    RecordingWebsocketCommunicator,
+    UndeliverableWarning,
+)
+from channels_closetest.client_view import SERVERS
+from tests.events import CONNECT, HEADERS
+from tests.scripts import Kind, Script, scripted
+from tests.servers import Case
+
+TESTS = Path(__file__).parent
+#: Seconds to wait for what will happen, however slow the machine is.
+LONG = 30
+#: Seconds to wait where nothing can ever happen.
+SHORT = 0.2
+
+
+CommunicatorClass = type[WebsocketCommunicator]
+
+
+both_classes = pytest.mark.parametrize(
+    "communicator_class",
+    [WebsocketCommunicator, RecordingWebsocketCommunicator],
+    ids=["parent", "ours"],
+)
+
+
+KINDS: list[Kind] = ["asgi", "async", "sync"]
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+each_consumer = pytest.mark.parametrize("kind", ["async", "sync"])
+
+
+with_notes = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="Python 3.10 has no add_note()"
+)
+
+
+ignore_undeliverable = pytest.mark.filterwarnings(
+    "ignore::channels_closetest.UndeliverableWarning"
+)
+
+
+# Applications and communicators.
+
+
+async def hanging(
+    scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def client(
+    *events: object, ending: Any = "wait", kind: Kind = "async"
+) -> RecordingWebsocketCommunicator:
+    application = scripted(Script(events, ending), kind)
+    return RecordingWebsocketCommunicator(application, "/ws/?token=old")
+
+
+def communicate(
+    case: Case, kind: Kind = "asgi", **attributes: object
+) -> RecordingWebsocketCommunicator:
+    """A communicator of a class that has these attributes."""
+    communicator_class = type("Ours", (RecordingWebsocketCommunicator,), attributes)
+    communicator: RecordingWebsocketCommunicator = communicator_class(
+        scripted(case.script, kind), "/ws/", subprotocols=case.subprotocols
+    )
+    return communicator
+
+
+async def perform(
+    *events: object,
+    ending: Any = "wait",
+    kind: Kind = "asgi",
+    path: str = "/ws/?token=old",
+    subprotocols: Sequence[str] = (),
+    servers: Sequence[str] = SERVERS,
+) -> RecordingWebsocketCommunicator:
+    """Let the application send its events; none is read."""
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script(events, ending), kind), path, subprotocols=subprotocols
+    )
+    communicator.servers = servers
+    await communicator.send_input(CONNECT)
+    while len(communicator.transcript) < 1 + len(events):
+        assert not communicator.future.done()
+        await asyncio.sleep(0)
+    if ending != "wait":
+        await asyncio.wait([communicator.future])
+    return communicator
+
+
+# What they send and raise.
+
+
+def drain(queue: "asyncio.Queue[Any]") -> list[Any]:
+    return [queue.get_nowait() for _ in range(queue.qsize())]
+
+
+def denial(content: bytes) -> DenialResponse:
+    return DenialResponse(401, HEADERS, content)
+
+
+def warning_if(frames: object) -> AbstractContextManager[object]:
+    return pytest.warns(UndeliverableWarning) if frames else nullcontext()
+
+
+def look(communicator: RecordingWebsocketCommunicator) -> None:
+    """At all that is derived from what was recorded."""
+    assert str(communicator.transcript)
+    assert repr(communicator)
+    assert communicator.client_view
+    assert isinstance(communicator.undeliverable, list)
+
+
+async def failure(call: Awaitable[object]) -> BaseException:
+    try:
+        result = await call
+    except (Exception, asyncio.CancelledError) as error:
+        return error
+    pytest.fail(f"returned {result!r}")
+
+
+async def message(call: Awaitable[object]) -> str:
+    return readable(await failure(call))
+
+
+async def note(call: Awaitable[object]) -> str:
+    return only_note(await failure(call))
+
+
+def only_note(error: BaseException | None) -> str:
+    assert error is not None
+    [text] = getattr(error, "__notes__")
+    return readable(text)
+
+
+# Texts.
+
+
+def readable(shown: object) -> str:
+    """What is the same on every machine, with every version of what is not ours."""
+    text = str(shown)
+    text = re.sub(
+        r'File "\S+/(?:site-packages|python3\.\d+)/(\S+)", line \d+', r'File "\1"', text
+    )
+    text = re.sub(
+        r'  File "asgiref/sync.py".*\n.*\n(  File "(asgiref|asyncio)/.*\n.*\n)*',
+        "  (asgiref)\n",
+        text,
+    )
+    text = text.replace(str(TESTS), "tests")
+    return re.sub(r"^ +\d+\.\d ms", "   0.0 ms", text, flags=re.MULTILINE)
+
+
+def line_of(code: str, file: str) -> int:
+    lines = Path(file).read_text().splitlines()
+    [number] = [number for number, line in enumerate(lines, 1) if line.strip() == code]
+    return number
+
+
+def frame_of(function: str, code: str, file: str) -> str:
+    """Return the lines of a traceback for this line of code in a file of the tests."""
+    line = line_of(code, file)
+    return f'  File "tests/{Path(file).name}", line {line}, in {function}\n    {code}\n'

@@ -1,0 +1,250 @@
+"""What is recorded is right, however the test reads and whatever was sent."""
+
+import pytest
+
+from channels_closetest import DenialResponse, RecordingWebsocketCommunicator
+from tests.events import (
+    ACCEPT,
+    CLOSE_WITH_REASON,
+    CONNECT,
+    DENIAL,
+    JSON_FRAME,
+    Event,
+    accept,
+    body,
+    close,
+    send,
+)
+from tests.helpers import LONG, denial, drain, each_kind, look, warning_if
+from tests.hostile import HOSTILE, NESTED, NO_ANSWERS
+from tests.scripts import Kind, Script, scripted
+from tests.steps import ended
+
+
+@each_kind
+async def test_the_close_is_known_as_soon_as_it_is_sent(kind: Kind) -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), "return"), kind), "/"
+    )
+    assert (communicator.close_code, communicator.close_reason) == (None, None)
+    await communicator.connect(LONG)
+    await ended(communicator)
+    assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+    assert drain(communicator.output_queue) == [JSON_FRAME, CLOSE_WITH_REASON]
+
+
+@each_kind
+async def test_the_close_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), kind), "/"
+    )
+    await communicator.send_input(CONNECT)
+    queue = communicator.output_queue
+    assert [await queue.get() for _ in range(2)] == [JSON_FRAME, CLOSE_WITH_REASON]
+    assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+    assert communicator.pre_close_messages == []
+    await communicator.disconnect()
+
+
+@each_kind
+async def test_a_denial_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(
+            Script((DENIAL, body(body=b"no", more_body=True), body(body=b"pe"))), kind
+        ),
+        "/",
+    )
+    assert communicator.denial_response is None
+    await communicator.send_input(CONNECT)
+    for _ in range(3):
+        await communicator.output_queue.get()
+    assert communicator.denial_response == denial(b"nope")
+    await communicator.disconnect()
+
+
+async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> None:
+    second = {**DENIAL, "status": 403}
+    events = (
+        body(body=b"before"),
+        DENIAL,
+        body(body=b"no", more_body=True),
+        second,
+        body(body=b"pe"),
+        body(body=b"after"),
+    )
+    communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
+    await communicator.send_input(CONNECT)
+    for _ in events:
+        await communicator.receive_output()
+    assert communicator.denial_response == denial(b"nope")
+    await communicator.disconnect()
+
+
+async def test_what_is_sent_is_known_as_it_was_when_it_was_sent() -> None:
+    start = {**DENIAL, "headers": [(b"a", b"b")]}
+    close = {**CLOSE_WITH_REASON}
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((start, close)), "asgi"), "/"
+    )
+    await communicator.send_input(CONNECT)
+    for sent in (start, close):
+        assert await communicator.receive_output() is sent
+    start["headers"] = start["status"] = close["code"] = close["reason"] = "changed"
+    assert communicator.denial_response == DenialResponse(401, [(b"a", b"b")], b"")
+    assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+    await communicator.disconnect()
+
+
+async def test_the_first_close_counts() -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((CLOSE_WITH_REASON, close())), "asgi"), "/"
+    )
+    assert await communicator.connect() == (False, 4401)
+    assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+    await communicator.disconnect()
+
+
+# Bad input.
+
+
+#: What a frame holds, and what is kept of it.
+BAD_FRAMES: dict[str, tuple[dict[str, object], object]] = {
+    "no JSON": ({"text": "{"}, "{"),
+    "empty text": ({"text": ""}, ""),
+    "empty bytes": ({"bytes": b""}, b""),
+    "NaN": ({"text": "NaN"}, "NaN"),
+    "NaN in JSON": ({"text": '{"price": NaN}'}, '{"price": NaN}'),
+    "Infinity in JSON": ({"text": "[-Infinity]"}, "[-Infinity]"),
+    "100,000 nested brackets": ({"text": NESTED}, NESTED),
+    "a number too long for an int": ({"text": "9" * 5000}, "9" * 5000),
+    "a lone surrogate": ({"text": "\ud800"}, "\ud800"),
+    "a lone surrogate in JSON": ({"text": '"\\ud800"'}, "\ud800"),
+    "text, and bytes of None": ({"text": "1", "bytes": None}, 1),
+    "bytes, and text of None": ({"text": None, "bytes": b"1"}, b"1"),
+    "both": ({"text": "1", "bytes": b"2"}, b"2"),
+    "both None": ({"text": None, "bytes": None}, None),
+    "neither": ({}, None),
+    "text that is a number": ({"text": 5}, 5),
+    "text that is a dict": ({"text": {"a": [1]}}, {"a": [1]}),
+    "bytes that is text": ({"bytes": "1"}, "1"),
+    "hostile text": ({"text": HOSTILE}, HOSTILE),
+    "hostile bytes": ({"bytes": HOSTILE}, HOSTILE),
+    "hostile extra": ({"text": "1", "extra": [HOSTILE]}, 1),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+@pytest.mark.parametrize("accepted", [False, True], ids=["before accept", "after"])
+async def test_a_frame_that_is_no_good_frame_is_kept(name: str, accepted: bool) -> None:
+    keys, payload = BAD_FRAMES[name]
+    frame = send(**keys)
+    first = (ACCEPT,) if accepted else ()
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((*first, frame, CLOSE_WITH_REASON)), "asgi"), "/"
+    )
+    with warning_if(not accepted):
+        await communicator.connect()
+    assert await communicator.wait_closed() == 4401
+    [kept] = communicator.pre_close_messages
+    assert kept is payload or kept == payload
+    look(communicator)
+    await communicator.disconnect()
+
+
+BAD_EVENTS: dict[str, object] = {
+    **{name: event for name, (event, _) in NO_ANSWERS.items()},
+    "a hostile object": HOSTILE,
+    "a hostile type": {"type": HOSTILE},
+    "a hostile close code": close(code=HOSTILE),
+    "a hostile reason": close(reason=HOSTILE),
+    "a hostile subprotocol": accept(subprotocol=HOSTILE),
+    "hostile headers": accept(headers=HOSTILE),
+    "a hostile header": accept(headers=[(HOSTILE, HOSTILE)]),
+    "a hostile status": {**DENIAL, "status": HOSTILE},
+    "hostile headers of a denial": {**DENIAL, "headers": HOSTILE},
+    "a hostile body": {**body(body=b""), "body": HOSTILE},
+    "a hostile more_body": {**body(body=b""), "more_body": HOSTILE},
+}
+
+
+@pytest.mark.parametrize("name", BAD_EVENTS)
+@pytest.mark.parametrize(
+    "before", [(), (ACCEPT,), (DENIAL,), (CLOSE_WITH_REASON,)], ids=str
+)
+async def test_a_bad_event_is_received_and_breaks_no_record(
+    name: str, before: tuple[Event, ...]
+) -> None:
+    event = BAD_EVENTS[name]
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((*before, event)), "asgi"), "/", subprotocols=["chat"]
+    )
+    await communicator.send_input(CONNECT)
+    for sent in before:
+        assert await communicator.receive_output() is sent
+    assert await communicator.receive_output() is event
+    look(communicator)
+    await communicator.disconnect()
+    look(communicator)
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "reason"),
+    [
+        ({"code": None, "reason": None}, 1000, ""),
+        ({"code": "4401", "reason": ""}, "4401", ""),
+        ({"code": 4401.0, "reason": 5}, 4401.0, 5),
+        ({"code": [], "reason": b"no"}, [], b"no"),
+        ({"code": 0, "reason": "\ud800"}, 0, "\ud800"),
+        ({"code": HOSTILE}, HOSTILE, ""),
+        ({"reason": HOSTILE}, 1000, HOSTILE),
+    ],
+    ids=["None", "str", "float", "list", "zero", "hostile code", "hostile reason"],
+)
+async def test_a_close_is_known_as_it_was_sent(
+    keys: dict[str, object], code: object, reason: object
+) -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((close(**keys),)), "asgi"), "/"
+    )
+    connected, answer = await communicator.connect()
+    assert not connected
+    for known, sent in [
+        (answer, keys.get("code", 1000)),
+        (communicator.close_code, code),
+        (communicator.close_reason, reason),
+    ]:
+        assert known is sent or known == sent
+    look(communicator)
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("start", "part", "response"),
+    [
+        ({}, {}, (None, [], b"")),
+        ({"status": 401}, {}, (401, [], b"")),
+        (
+            {"status": 401, "headers": None},
+            {"body": "no"},
+            (401, [], b""),
+        ),
+        (
+            {"status": 401, "headers": ((b"a", b"b"),)},
+            {"body": b"no", "more_body": 0},
+            (401, [(b"a", b"b")], b"no"),
+        ),
+    ],
+    ids=["nothing", "keys missing", "keys of wrong types", "other types that do"],
+)
+async def test_an_odd_denial_is_read_as_far_as_it_goes(
+    start: Event, part: Event, response: tuple[object, ...]
+) -> None:
+    events = (
+        {"type": "websocket.http.response.start", **start},
+        body(**part),
+    )
+    communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
+    assert await communicator.connect() == (False, response[0])
+    assert communicator.denial_response == response
+    look(communicator)
+    await communicator.disconnect()

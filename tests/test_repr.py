@@ -1,0 +1,61 @@
+"""``repr()`` of a communicator."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from channels_closetest import RecordingWebsocketCommunicator
+from tests.events import ACCEPT, CLOSE_WITH_REASON, DENIAL, JSON_FRAME, Event
+from tests.helpers import client, failure, ignore_undeliverable
+from tests.scripts import Script, scripted
+
+
+@ignore_undeliverable
+@pytest.mark.parametrize(
+    ("events", "ending", "state"),
+    [
+        ((), "wait", "running, pre_close_messages: 0"),
+        ((), "raise", "ended, pre_close_messages: 0"),
+        ((ACCEPT,), "wait", "accepted, running, pre_close_messages: 0"),
+        ((ACCEPT,), "return", "accepted, ended, pre_close_messages: 0"),
+        (
+            (JSON_FRAME, CLOSE_WITH_REASON),
+            "wait",
+            "closed 4401, running, pre_close_messages: 1",
+        ),
+        (
+            (ACCEPT, CLOSE_WITH_REASON),
+            "return",
+            "accepted, closed 4401, ended, pre_close_messages: 0",
+        ),
+        ((DENIAL,), "wait", "denied 401, running, pre_close_messages: 0"),
+    ],
+)
+async def test_repr_shows_path_state_and_messages(
+    events: tuple[Event, ...], ending: Any, state: str
+) -> None:
+    communicator = client(*events, ending=ending)
+    task = asyncio.ensure_future(communicator.connect())
+    await communicator.receive_nothing(0.01)
+    await asyncio.wait([task], timeout=0.01)
+    assert repr(communicator) == (
+        f"<RecordingWebsocketCommunicator /ws/?token=old: {state}>"
+    )
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
+    communicator.stop(exceptions=False)
+
+
+class Strict(RecordingWebsocketCommunicator):
+    strict = True
+
+
+async def test_repr_shows_what_has_not_started_and_what_is_cancelled() -> None:
+    communicator = Strict(scripted(Script(()), "async"), "/ws/")
+    started = "not started" if communicator._future is None else "running"
+    assert repr(communicator) == f"<Strict /ws/: {started}, pre_close_messages: 0>"
+    await failure(communicator.receive_output(0.01))
+    assert repr(communicator) == "<Strict /ws/: cancelled, pre_close_messages: 0>"

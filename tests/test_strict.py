@@ -1,0 +1,165 @@
+"""``strict``: which calls fail, and with which text."""
+
+import asyncio
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from channels_closetest import RecordingWebsocketCommunicator
+from channels_closetest.client_view import SERVERS
+from tests.cases import CLOSE_4000, script
+from tests.events import (
+    ACCEPT,
+    BODY,
+    CLOSE_WITH_REASON,
+    CONNECT,
+    DENIAL,
+    FRAME,
+    JSON_FRAME,
+    PART,
+    accept,
+    close,
+    send,
+)
+from tests.helpers import communicate, failure, message
+from tests.scripts import Boom, Script, scripted
+
+REFUSED = "strict: the application sent what not every client gets as it was sent.\n"
+
+
+EMPTY = (
+    "send ''\n"
+    "  an empty frame: the client gets nothing on Daphne.\n"
+    "  Put something into it, or leave it out."
+)
+
+
+Call = Callable[[RecordingWebsocketCommunicator], Coroutine[Any, Any, object]]
+
+
+CALLS: dict[str, Call] = {
+    "receive_output": lambda it: it.receive_output(),
+    "receive_from": lambda it: it.receive_from(),
+    "receive_json_from": lambda it: it.receive_json_from(),
+    "receive_nothing": lambda it: it.receive_nothing(),
+    "send_input": lambda it: it.send_input({"type": "websocket.receive", "text": "t"}),
+    "send_to": lambda it: it.send_to(text_data="t"),
+    "send_json_to": lambda it: it.send_json_to({}),
+    "wait_closed": lambda it: it.wait_closed(),
+    "disconnect": lambda it: it.disconnect(),
+    "wait": lambda it: it.wait(),
+    "async with": lambda it: it.__aexit__(None, None, None),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_strict_fails_the_call_that_comes_across_it(name: str) -> None:
+    communicator = communicate(
+        script(accept(), send(text="[]"), send(text=""), CLOSE_4000), strict=True
+    )
+    communicator.strict = False
+    await communicator.connect()
+    communicator.strict = True
+    with pytest.raises(AssertionError) as refused:
+        await CALLS[name](communicator)
+    assert str(refused.value) == REFUSED + EMPTY
+    # And no other: it has been said.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await communicator.__aexit__(None, None, None)
+
+
+async def test_strict_fails_connect_and_does_not_warn() -> None:
+    case = script(FRAME, accept(headers=[("a", "b")]), FRAME)
+    communicator = communicate(case, strict=True)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(AssertionError) as refused:
+            await communicator.connect()
+    assert warned == []
+    assert str(refused.value).startswith(
+        f"{REFUSED}send hello\n"
+        "  sent before accept(): the client gets HTTP 500.\n"
+        "  Call accept() first, then send, then close()."
+    )
+    assert communicator.pre_close_messages == ["hello"]
+    communicator.stop()
+
+
+async def test_strict_fails_one_call_for_each_undeliverable_event() -> None:
+    async def application(scope: Any, receive: Any, send_: Any) -> None:
+        while (await receive())["type"] != "websocket.disconnect":
+            await send_(accept() if not sent else send(text=""))
+            sent.append(None)
+
+    sent: list[None] = []
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    communicator.strict = True
+    await communicator.connect()
+    for _ in range(3):
+        await communicator.send_to(text_data="more")
+        with pytest.raises(AssertionError) as refused:
+            await communicator.receive_output()
+        assert str(refused.value) == REFUSED + EMPTY
+        assert await communicator.receive_nothing(0.01) is True
+    await communicator.disconnect()
+
+
+async def test_strict_is_content_with_what_every_server_delivers() -> None:
+    for servers, case in [
+        (SERVERS, script(accept(), FRAME, CLOSE_4000)),
+        (SERVERS, script(close())),
+        (["uvicorn"], script(accept(), close(code=1008, reason="why"))),
+        (["hypercorn", "uvicorn"], script(DENIAL, PART, BODY)),
+    ]:
+        async with communicate(case, servers=servers, strict=True) as communicator:
+            await communicator.connect()
+
+
+async def test_strict_hides_no_failure() -> None:
+    with pytest.raises(Boom):
+        await communicate(script(FRAME, ending="raise"), strict=True).connect()
+    with pytest.raises(asyncio.TimeoutError):
+        await communicate(script(FRAME), strict=True).connect(0.01)
+    with pytest.raises(KeyError):
+        async with communicate(script(FRAME, close()), strict=True) as communicator:
+            await communicator.send_input(CONNECT)
+            await asyncio.wait([communicator.future], timeout=0.01)
+            assert communicator.undeliverable != []
+            raise KeyError
+
+
+class Strict(RecordingWebsocketCommunicator):
+    strict = True
+
+
+async def test_strict_says_what_was_sent_what_the_client_gets_and_the_remedy() -> None:
+    communicator = Strict(
+        scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), "async"), "/ws/"
+    )
+    error = await failure(communicator.connect())
+    assert type(error) is AssertionError
+    assert str(error) == (
+        "strict: the application sent what not every client gets as it was sent.\n"
+        'send {"type": "jwt-expired"}\n'
+        "  sent before accept(): the client gets HTTP 500.\n"
+        "  Call accept() first, then send, then close().\n"
+        "close 4401 expired\n"
+        "  sent when all was over: the client gets nothing.\n"
+        "  Mend what ended it, or send no more."
+    )
+
+
+async def test_strict_names_the_servers_that_differ() -> None:
+    event = close(code=1008)
+    communicator = Strict(scripted(Script((ACCEPT, event)), "async"), "/ws/")
+    communicator.servers = ("uvicorn", "daphne")
+    assert await message(communicator.connect()) == (
+        "strict: the application sent what not every client gets as it was sent.\n"
+        "close 1008\n"
+        "  a close code for servers and libraries, 1001 to 1014: the client gets"
+        " close code 1011 on Daphne.\n"
+        "  Close with 1000 or a code from 3000 to 4999."
+    )
