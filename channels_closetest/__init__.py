@@ -1,13 +1,9 @@
-"""A WebSocket communicator that shows what a consumer says before it hangs up."""
+"""A WebSocket communicator that records what a consumer sends before it closes."""
 
-from .client_view import (
-    ClientView,
-    DenialResponse,
-    Undeliverable,
-    UndeliverableWarning,
-)
+from .client_view import ClientView, Undeliverable, UndeliverableWarning
 from .communicator import RecordingWebsocketCommunicator
-from .transcript import Record, Transcript
+from .recording import DenialResponse, Record
+from .transcript import Transcript
 
 __all__ = [
     "ClientView",

@@ -1,229 +1,58 @@
-"""``RecordingWebsocketCommunicator``, and all that knows of asyncio and Channels."""
+"""``RecordingWebsocketCommunicator``: the handshake, the records, the calls.
+
+Mirrors ``channels/testing/websocket.py``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import inspect
-import sys
-import time
-import traceback
-import warnings
-from collections.abc import (
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextvars import ContextVar
-from types import FrameType, TracebackType
-from typing import (
-    Any,
-    Generic,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    cast,
-    overload,
-)
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Generic, TypeVar, overload
 
-from asgiref.sync import SyncToAsync
-from asgiref.testing import ApplicationCommunicator
 from channels.testing import WebsocketCommunicator
-from channels.utils import await_many_dispatch
 
-from .client_view import (
-    SERVERS,
-    ClientView,
+from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
+from .calls import (
+    Call,
+    ExplainedCommunicator,
+    explain,
+    explain_with_transcript,
+    explained,
+    known_servers,
+    replay_of,
+    transcript_of,
+    warn_of_first_frame,
+)
+from .client_view import ClientView, Undeliverable
+from .recording import (
     DenialResponse,
-    Undeliverable,
-    UndeliverableWarning,
     close_code,
     close_reason,
+    decode,
+    encoded_payload,
     event_type,
     has_more_body,
-    payload,
 )
-from .database import spare_transactions
 from .transcript import (
-    Recording,
     Transcript,
-    show_came,
-    show_cancelled,
-    show_denied,
-    show_idle,
-    show_no_answer,
-    show_path,
-    show_refused,
-    show_returned,
-    show_timed_out,
-    show_undeliverable,
+    format_denied,
+    format_no_answer,
+    format_path,
+    format_progress,
 )
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
-_Method = TypeVar("_Method", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
-
-#: Seconds that the end of an ``async with`` block gives an application to end: as many
-#: as ``disconnect()`` does. And how often it cancels one that takes no notice.
-_PATIENCE = 1
-_CANCELLATIONS = 3
-
-#: What a call waits for, in the words of its failure.
-_AWAITED = {
-    "connect": "websocket.accept, websocket.close or a denial response",
-    "wait_closed": "websocket.close",
-    "receive_from": "a data frame",
-    "receive_json_from": "a data frame",
-}
-
-
-class _RecordingQueue(asyncio.Queue[Any]):
-    """Records every event where it passes."""
-
-    def __init__(self, recording: Recording, direction: Literal["receive", "send"]):
-        super().__init__()
-        self._recording = recording
-        self._direction: Literal["receive", "send"] = direction
-        self._waiters: list[asyncio.Future[bool]] = []
-
-    def _put(self, item: object) -> None:
-        self._recording.add(self._direction, item)
-        super()._put(item)
-        self.wake()
-
-    def wake(self) -> None:
-        for waiter in self._waiters:
-            _wake(waiter, True)
-
-    async def news(self, timeout: float | None) -> bool:
-        """Wait until something is put, or ``wake()`` is called; False if in vain."""
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
-        if not self._waiters:
-            # Many applications answer within a turn of the event loop, and to wait for
-            # a turn takes no timer.
-            await asyncio.sleep(0)
-            if not self.empty():
-                return True
-        waiter = loop.create_future()
-        timer = None if end is None else loop.call_at(end, _wake, waiter, False)
-        self._waiters.append(waiter)
-        try:
-            news: bool = await waiter
-            return news
-        finally:
-            self._waiters.remove(waiter)
-            if timer is not None:
-                timer.cancel()
-
-    def take_frames(self) -> list[Any]:
-        """Take the data frames out; all else stays, in its order."""
-        frames = []
-        for _ in range(self.qsize()):
-            event = self._get()
-            if event_type(event) == "websocket.send":
-                frames.append(event)
-            else:
-                super()._put(event)
-        return frames
-
-
-def _wake(waiter: asyncio.Future[bool], news: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(news)
-
-
-class _Memory:
-    """What a communicator remembers, apart from the communicator.
-
-    The application holds the queues, and they hold the recording: if anything of this
-    held the communicator, its ``__del__`` could no longer stop the application.
-    """
-
-    def __init__(self) -> None:
-        self.recording = Recording()
-        self.pre_close_messages: list[Any] = []
-        self.last_event: Any = None
-        self.stuck = ""
-        self.cancelled = ""
-        self.crash_has_surfaced = False
-        #: How many events the call under way has read past, and how many data frames.
-        self.events_passed = 0
-        self.frames_passed = 0
-        #: How many undeliverable events have failed a call of a ``strict`` one.
-        self.refused = 0
-
-
-#: No identifier, so that no attribute that a test assigns can be the same.
-_MEMORY = "channels-closetest memory"
-
-
-def _memory(communicator: object) -> _Memory:
-    """The communicator's memory, whether or not any ``__init__`` has run."""
-    attributes = communicator.__dict__
-    if _MEMORY not in attributes:
-        attributes[_MEMORY] = _Memory()
-    memory: _Memory = attributes[_MEMORY]
-    return memory
-
-
-class _Call(NamedTuple):
-    """A call of the test that is under way."""
-
-    memory: _Memory
-    method: Callable[..., object]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.method.__name__
-
-    def __str__(self) -> str:
-        """The call with its timeout, which is as often as not the default."""
-        bound = inspect.signature(self.method).bind(None, *self.args, **self.kwargs)
-        bound.apply_defaults()
-        return f"{self.name}(timeout={bound.arguments.get('timeout')})"
-
-
-_current_call: ContextVar[_Call | None] = ContextVar("_current_call", default=None)
-
-
-def _explained(method: _Method) -> _Method:
-    """Explain every exception that leaves the method, and let ``strict`` have its say.
-
-    A method that another one calls leaves both to the outermost.
-    """
-
-    @functools.wraps(method)
-    async def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        memory = _memory(self)
-        outer = _current_call.get()
-        if outer is not None and outer.memory is memory:
-            return await method(self, *args, **kwargs)
-        current = _Call(memory, method, args, kwargs)
-        memory.events_passed = memory.frames_passed = 0
-        token = _current_call.set(current)
-        try:
-            result = await method(self, *args, **kwargs)
-            if self.strict:
-                _refuse_undeliverable(self)
-            return result
-        except BaseException as exception:
-            _explain(exception, self, current)
-            raise
-        finally:
-            _current_call.reset(token)
-
-    return cast(_Method, call)
 
 
 class _Recorded(Generic[_Result]):
-    """A property that, like any attribute of the parent, a test may assign over."""
+    """A property that an attribute of the instance overrides.
+
+    Unlike ``property`` it has no ``__set__()``: suites assign attributes of any name,
+    and what they assign wins.
+    """
 
     def __init__(self, get: Callable[[Any], _Result]) -> None:
         self._get = get
@@ -241,37 +70,69 @@ class _Recorded(Generic[_Result]):
         return self if instance is None else self._get(instance)
 
 
-class _ScopeCommunicator(WebsocketCommunicator):
-    """Stands where ``super(RecordingWebsocketCommunicator, self)`` leads.
+class _KeptPayloads:
+    """What ``pre_close_messages`` returns, decoded when somebody reads it."""
 
-    A subclass that skips the parent's constructor calls it so, because it says
-    ``super(WebsocketCommunicator, self)`` and its import has changed.
-    """
+    def __init__(self) -> None:
+        self._encoded: list[tuple[Any, bool]] = []
+        self._decoded: list[Any] = []
 
-    def __init__(self, application: Any, scope: Any) -> None:
-        ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
+    def __len__(self) -> int:
+        return len(self._encoded) + len(self._decoded)
+
+    def keep(self, frame: Mapping[str, Any]) -> None:
+        self._encoded.append(encoded_payload(frame))
+
+    def decoded(self) -> list[Any]:
+        self._decoded += [decode(*encoded) for encoded in self._encoded]
+        self._encoded.clear()
+        return self._decoded
 
 
-class RecordingWebsocketCommunicator(_ScopeCommunicator):
-    """``channels.testing.WebsocketCommunicator``, and what is said before a close.
+class _Reading:
+    """Receives events until the right one comes, with one deadline for all of them."""
+
+    def __init__(
+        self, communicator: RecordingWebsocketCommunicator, timeout: float | None
+    ) -> None:
+        self._communicator = communicator
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._deadline: float | None = None
+        #: How many events it has received, and how many of them were data frames.
+        self.events = 0
+        self.frames = 0
+
+    async def receive(self) -> tuple[Any, str]:
+        """Return the next event and its type; keep the payload of a data frame."""
+        __tracebackhide__ = True
+        event = await self._communicator.receive_output(self._remaining())
+        kind = event_type(event)
+        self.events += 1
+        if kind == "websocket.send":
+            self.frames += 1
+            self._communicator._kept_payloads.keep(event)
+        return event, kind
+
+    def _remaining(self) -> float | None:
+        if self._timeout is None:
+            return None
+        # The clock of the event loop, because that of the test may be frozen.
+        now = self._loop.time()
+        if self._deadline is None:
+            self._deadline = now + self._timeout
+            return self._timeout
+        return max(0.0, self._deadline - now)
+
+
+class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicator):
+    """``channels.testing.WebsocketCommunicator``, which records what passes.
 
     A drop-in replacement: a test that passes with the parent passes with this class.
 
     Every exception that leaves a call carries the transcript as a note (Python 3.11
-    and later). A call that is cancelled loses nothing: what was on its way to it is
-    there for the next call.
+    and later). A call that is cancelled loses no event: the next call receives it.
     """
-
-    #: The servers you deploy on: any of ``"daphne"``, ``"uvicorn"``, ``"hypercorn"``.
-    #: ``client_view`` speaks for the first, ``undeliverable`` and ``strict`` for all.
-    servers: Sequence[str] = SERVERS
-    #: Whether what is undeliverable fails the call that comes across it, with an
-    #: ``AssertionError``.
-    strict: bool = False
-
-    _future: Any = None
-    _input_queue: _RecordingQueue | None = None
-    _output_queue: _RecordingQueue | None = None
 
     def __init__(
         self,
@@ -281,182 +142,140 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         subprotocols: Iterable[str] | None = None,
         spec_version: int | None = None,
     ) -> None:
-        super(_ScopeCommunicator, self).__init__(
+        # Past RecordingApplicationCommunicator, which takes other arguments.
+        super(RecordingApplicationCommunicator, self).__init__(
             application, path, headers, subprotocols, spec_version
         )
 
-    # asgiref before 3.9 assigns the queues and the task in its constructor: for that
-    # the setters are here. Since then all three are made when they are first asked for.
-
-    @property
-    def input_queue(self) -> asyncio.Queue[Any]:
-        if self._input_queue is None:
-            self._input_queue = _RecordingQueue(_memory(self).recording, "receive")
-        return self._input_queue
-
-    @input_queue.setter
-    def input_queue(self, queue: asyncio.Queue[Any]) -> None:
-        pass
-
-    @property
-    def output_queue(self) -> _RecordingQueue:
-        if self._output_queue is None:
-            self._output_queue = _RecordingQueue(_memory(self).recording, "send")
-        return self._output_queue
-
-    @output_queue.setter
-    def output_queue(self, queue: asyncio.Queue[Any]) -> None:
-        pass
-
-    @property
-    def future(self) -> asyncio.Task[Any]:
-        if self._future is None:
-            self.__watch(super().future)
-        application: asyncio.Task[Any] = self._future
-        return application
-
-    @future.setter
-    def future(self, application: asyncio.Task[Any]) -> None:
-        if self._future is None and isinstance(application, asyncio.Task):
-            self._future = application
-            self.__watch(application)
-
-    def __watch(self, application: asyncio.Task[Any]) -> None:
-        release = spare_transactions(application)
-        recording, queue = _memory(self).recording, self.output_queue
-
-        def ended(application: asyncio.Task[Any]) -> None:
-            release()
-            queue.wake()
-            recording.end(
-                application.cancelled(), functools.partial(_exception_of, application)
-            )
-
-        application.add_done_callback(ended)
+    @functools.cached_property
+    def _kept_payloads(self) -> _KeptPayloads:
+        # Made when it is first used, because subclasses skip the constructors.
+        return _KeptPayloads()
 
     # What is recorded.
 
     @_Recorded
     def pre_close_messages(self) -> list[Any]:
-        """The payloads that ``connect()`` and ``wait_closed()`` have read past.
+        """The payloads of frames that ``connect()`` and ``wait_closed()`` read past.
 
-        JSON text is decoded; other text is ``str``, binary is ``bytes``. Also what was
-        still queued when an application crashed in either call. Empty at first.
+        JSON text is decoded; other text is ``str``, binary is ``bytes``. When an
+        application crashes during either call, the frames that are still queued are
+        here, too. Empty before ``connect()``.
         """
-        return _memory(self).pre_close_messages
+        return self._kept_payloads.decoded()
 
     @_Recorded
     def close_code(self) -> int | None:
         """The code with which the application has closed, or None.
 
-        It is there as soon as ``websocket.close`` is sent, read or not. 1000 where the
-        application gave none (ASGI, "Close - send event").
+        Set as soon as the application sends ``websocket.close``, whether or not the
+        test has received it. 1000 if the event has no code (ASGI, "Close - send
+        event").
         """
-        close = _memory(self).recording.close
+        close = self._application_run.recording.close
         return None if close is None else close_code(close)
 
     @_Recorded
     def close_reason(self) -> str | None:
         """The reason with which the application has closed, or None.
 
-        ``""`` where it gave none.
+        Set together with ``close_code``. ``""`` if the event has no reason.
         """
-        close = _memory(self).recording.close
+        close = self._application_run.recording.close
         return None if close is None else close_reason(close)
 
     @_Recorded
     def denial_response(self) -> DenialResponse | None:
-        """The HTTP response that the application gave in answer to the handshake.
+        """The HTTP response that the application has sent to reject the handshake.
 
-        None unless it has used the ASGI extension ``websocket.http.response``. The
-        body is what has been sent of it so far.
+        None unless it has used the ASGI extension ``websocket.http.response``. The body
+        is as much of it as has been sent.
         """
-        return _memory(self).recording.denial_response()
+        return self._application_run.recording.denial_response
 
     @_Recorded
     def transcript(self) -> Transcript:
         """Everything that has passed in both directions; ``str()`` of it is readable.
 
-        Raises ``ValueError`` if ``servers`` names one that is not known.
+        A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
         """
-        return _transcript(self, _servers(self))
+        return transcript_of(self, known_servers(self))
 
     @_Recorded
     def client_view(self) -> ClientView:
         """What a client of the first of ``servers`` has seen so far.
 
-        Raises ``ValueError`` if ``servers`` names one that is not known.
+        A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
         """
-        return _transcript(self, _servers(self)).client_view()
+        return replay_of(self).client_view()
 
     @_Recorded
     def undeliverable(self) -> list[Undeliverable]:
-        """What a client of one of ``servers`` does not get as it was sent.
+        """Every event that a client of one of ``servers`` does not receive as sent.
 
-        Raises ``ValueError`` if ``servers`` names one that is not known.
+        A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
         """
-        return _transcript(self, _servers(self)).undeliverable()
+        return replay_of(self).undeliverable()
 
     def __repr__(self) -> str:
-        memory, future = _memory(self), self._future
+        future = self._future
         if future is None:
-            running = "not started"
+            status = "not started"
         elif not future.done():
-            running = "running"
+            status = "running"
         else:
-            running = "cancelled" if future.cancelled() else "ended"
-        state = ", ".join([*memory.recording.milestones(), running])
-        buffered = len(memory.pre_close_messages)
-        path = show_path(vars(self).get("scope"))
+            status = "cancelled" if future.cancelled() else "ended"
+        progress = format_progress(self._application_run.recording)
         return (
-            f"<{type(self).__name__} {path}: {state}, "
-            f"pre_close_messages: {buffered}>"
+            f"<{type(self).__name__} {format_path(vars(self).get('scope'))}: "
+            f"{', '.join([*progress, status])}, pre_close_messages: "
+            f"{len(self._kept_payloads)}>"
         )
 
     # What it does.
 
-    @_explained
+    @explained
     async def connect(self, timeout: float | None = 1) -> tuple[bool, int | str | None]:
-        """Send ``websocket.connect`` and read on to the application's answer.
+        """Send ``websocket.connect`` and receive the response to the handshake.
 
-        Gives ``(True, subprotocol)`` if it accepts, ``(False, close code)`` if it
-        closes, ``(False, HTTP status)`` if it sends a denial response. Data frames
-        that come before are in ``pre_close_messages``; because they reach no client
-        there is an ``UndeliverableWarning`` (ASGI, "Accept - send event").
+        Return ``(True, subprotocol)`` if the application accepts, ``(False, close
+        code)`` if it closes, ``(False, HTTP status)`` if it sends a denial response.
+        Data frames sent before that are in ``pre_close_messages``; because they reach
+        no client, there is an ``UndeliverableWarning`` (ASGI, "Accept - send event").
 
-        ``timeout``, in seconds, is for the whole call; None is for ever. Raises
+        ``timeout`` is in seconds, for the whole call; with None, it waits forever.
+        Raises
 
         - what the application raises, at once;
-        - ``asyncio.TimeoutError`` when the time is over, after it has cancelled the
+        - ``asyncio.TimeoutError`` when the timeout expires, after it has cancelled the
           application as the parent does, or at once if the application has returned;
-        - ``AssertionError`` if what comes is no answer to a handshake.
+        - ``AssertionError`` if an event is not a response to the handshake.
 
-        If cancelled, it leaves the application running and loses no frame.
+        If it is cancelled, the application goes on running and no frame is lost.
         """
         __tracebackhide__ = True
-        messages = _memory(self).pre_close_messages
-        known = len(messages)
+        reading = _Reading(self, timeout)
         try:
             await self.send_input({"type": "websocket.connect"})
-            answer = await self.__answer(_Deadline(timeout))
+            kind = "websocket.send"
+            while kind == "websocket.send":
+                event, kind = await reading.receive()
+            response = self.__response(event)
+            if kind == "websocket.http.response.start":
+                await self.__receive_denial_body(reading)
         except BaseException:
-            self.__keep_frames_of_the_dead()
+            self.__fail(reading)
             raise
-        if len(messages) > known and not self.strict:
-            lost = _transcript(self, _servers(self)).first_frame()
-            if lost is not None:
-                warning = UndeliverableWarning(show_undeliverable(lost))
-                # 1 is this line, 2 that of _explained(), 3 that of the test.
-                warnings.warn(warning, stacklevel=3)
-        return answer
+        if reading.frames and not self.strict:
+            warn_of_first_frame(self)
+        return response
 
-    async def __answer(self, deadline: _Deadline) -> tuple[bool, int | str | None]:
+    def __response(self, event: Any) -> tuple[bool, int | str | None]:
         __tracebackhide__ = True
-        event = await self.__read_past_frames(deadline)
         try:
             kind = event["type"]
         except (KeyError, TypeError) as error:
-            error.args = (show_no_answer(event),)
+            error.args = (format_no_answer(event),)
             raise
         if kind == "websocket.accept":
             self.response_headers = event.get("headers", [])
@@ -464,180 +283,144 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         if kind == "websocket.close":
             return False, event.get("code", 1000)
         if kind == "websocket.http.response.start":
-            await self.__read_denial_body(deadline)
             return False, event.get("status")
-        raise AssertionError(show_no_answer(event))
+        raise AssertionError(format_no_answer(event))
 
-    async def __read_denial_body(self, deadline: _Deadline) -> None:
-        while True:
+    async def __receive_denial_body(self, reading: _Reading) -> None:
+        __tracebackhide__ = True
+        more_body = True
+        while more_body:
             try:
-                event = await self.__read_past_frames(deadline)
+                event, kind = await reading.receive()
             except asyncio.TimeoutError:
-                if self.future.done() and not self.future.cancelled():
-                    return  # the application has returned: no more can come
+                if self._application_run.ended_on_its_own:
+                    return  # without the rest of the body
                 raise
-            is_body = event_type(event) == "websocket.http.response.body"
-            if not is_body or not has_more_body(event):
-                return
+            if kind != "websocket.send":
+                is_body = kind == "websocket.http.response.body"
+                more_body = is_body and has_more_body(event)
 
-    @_explained
+    @explained
     async def wait_closed(self, timeout: float | None = 1) -> int:
-        """Read on until the application closes, and give the close code.
+        """Receive events until the application closes, and return the close code.
 
-        Data frames on the way go to ``pre_close_messages``. Gives the code at once if
-        the close has been sent and nothing is left to read.
+        Data frames before the close go to ``pre_close_messages``. Returns at once if
+        the close has been sent and nothing is left to receive.
 
-        ``timeout``, in seconds, is for the whole call; None is for ever. Raises
+        ``timeout`` is in seconds, for the whole call; with None, it waits forever.
+        Raises
 
         - what the application raises, at once;
-        - ``asyncio.TimeoutError`` when the time is over, after it has cancelled the
+        - ``asyncio.TimeoutError`` when the timeout expires, after it has cancelled the
           application as ``receive_output()`` does, or at once if the application has
           returned without a close;
-        - ``AssertionError``, at once, if it has sent a denial response instead.
+        - ``AssertionError``, at once, if the application has sent a denial response.
 
-        If cancelled, it leaves the application running and loses no frame.
+        If it is cancelled, the application goes on running and no frame is lost.
         """
         __tracebackhide__ = True
-        recording, queue = _memory(self).recording, self.output_queue
-        deadline = _Deadline(timeout)
-        close: Any = None
+        recording, queue = self._application_run.recording, self.output_queue
+        reading = _Reading(self, timeout)
         try:
-            while close is None and (recording.close is None or not queue.empty()):
-                if recording.denial and queue.empty():
-                    raise AssertionError(show_denied(recording.denial_response()))
-                event = await self.__read(deadline)
-                if event_type(event) == "websocket.close":
-                    close = event
+            while True:
+                if queue.empty():
+                    if recording.close is not None:
+                        return close_code(recording.close)
+                    if recording.denial_response is not None:
+                        raise AssertionError(format_denied(recording.denial_response))
+                event, kind = await reading.receive()
+                if kind == "websocket.close":
+                    return close_code(recording.close or event)
         except BaseException:
-            self.__keep_frames_of_the_dead()
+            self.__fail(reading)
             raise
-        return close_code(recording.close or close)
 
-    async def __read(self, deadline: _Deadline) -> Any:
-        """The next event; a data frame is kept."""
-        __tracebackhide__ = True
-        event = await self.receive_output(deadline.remaining())
-        memory = _memory(self)
-        memory.events_passed += 1
-        if event_type(event) == "websocket.send":
-            memory.pre_close_messages.append(payload(event))
-            memory.frames_passed += 1
-        return event
+    def __fail(self, reading: _Reading) -> None:
+        """Keep what no call returns any more; let the failure say what came instead."""
+        self._call_state.received = reading
+        run = self._application_run
+        if run.was_cancelled or run.exception() is not None:
+            for frame in run.output_queue.take_frames():
+                self._kept_payloads.keep(frame)
 
-    async def __read_past_frames(self, deadline: _Deadline) -> Any:
-        __tracebackhide__ = True
-        while True:
-            event = await self.__read(deadline)
-            if event_type(event) != "websocket.send":
-                return event
-
-    def __keep_frames_of_the_dead(self) -> None:
-        """No call hands out what a crashed or cancelled application has left behind."""
-        if self.future.done() and (self.future.cancelled() or self.future.exception()):
-            frames = self.output_queue.take_frames()
-            _memory(self).pre_close_messages.extend(map(payload, frames))
-
-    @_explained
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
-        """Give the next event the application sends: the very object.
+        """Return the next event that the application sends: the very object.
 
-        ``timeout`` is in seconds; None is for ever. Raises
+        ``timeout`` is in seconds; with None, it waits forever. Raises
 
         - what the application raises, at once, and also what it has raised before,
-          even if there are events left;
-        - ``asyncio.TimeoutError`` when the time is over, after it has cancelled the
+          even if there are events to receive;
+        - ``asyncio.TimeoutError`` when the timeout expires, after it has cancelled the
           application as the parent does, or at once if the application has returned;
         - ``asyncio.CancelledError`` after an earlier call has cancelled it so.
 
-        If cancelled, it leaves the application running and loses no event.
+        If it is cancelled, the application goes on running and no event is lost.
         """
         __tracebackhide__ = True
-        memory, future, queue = _memory(self), self.future, self.output_queue
-        if future.done():
-            future.result()
-        end = None if timeout is None else time.monotonic() + timeout
-        while queue.empty():
-            if future.done():
-                future.result()
-                raise asyncio.TimeoutError
-            # With no time left it is over, as with the parent, whatever comes now.
-            if not await queue.news(timeout) or (timeout is not None and timeout <= 0):
-                memory.stuck = _where(future, memory.recording)
-                _cancel(future)
-                try:
-                    await future
-                except asyncio.CancelledError:
-                    pass
-                raise asyncio.TimeoutError
-            timeout = None if end is None else end - time.monotonic()
-        event: dict[str, Any] = queue.get_nowait()
-        memory.last_event = event
-        return event
+        run = self._application_run
+        if run.is_running and not run.output_queue.empty() and not self.strict:
+            event: dict[str, Any] = run.take_event()
+            return event  # there is nothing to explain
+        return await self.__receive_output(timeout)
 
-    @_explained
+    __receive_output = explained(RecordingApplicationCommunicator.receive_output)
+
+    @explained
     async def receive_nothing(
         self, timeout: float = 0.1, interval: float = 0.01
     ) -> bool:
-        """Whether the application sends nothing for ``timeout`` seconds.
+        """Return whether the application sends nothing for ``timeout`` seconds.
 
-        It looks every ``interval`` seconds, at least once, and answers at once when
-        the application has ended. Raises what the application has raised before.
+        Waits for at least ``interval`` seconds. Returns at once if there is an event to
+        receive, or if the application has ended; reads and cancels nothing. Raises what
+        the application has raised before.
         """
-        nothing: bool = await super().receive_nothing(0, interval)
-        start = time.monotonic()
-        while nothing and not self.future.done() and time.monotonic() - start < timeout:
-            await asyncio.wait([self.future], timeout=interval)
-            nothing = self.output_queue.empty()
-        return nothing
+        return await super().receive_nothing(timeout, interval)
 
-    @_explained
     async def send_input(self, message: dict[str, Any]) -> None:
         """Send an event to the application, and start it if it has not started.
 
-        Raises what the application has raised before.
+        Never waits. Raises what the application has raised before.
         """
-        # Not super(): there Channels replaces, call by call, what database.py replaces.
-        await ApplicationCommunicator.send_input(self, message)  # type: ignore
+        __tracebackhide__ = True
+        run = self._application_run
+        if run.is_running and not self.strict:
+            run.input_queue.put_nowait(message)  # there is nothing to explain
+        else:
+            await self.__send_input(message)
 
-    @_explained
-    async def wait(self, timeout: float | None = 1) -> None:
-        """Wait for the application to end, and raise what it raises.
+    __send_input = explained(RecordingApplicationCommunicator.send_input)
 
-        After ``timeout`` seconds it is cancelled, without an error, as by the parent;
-        and so it is if this call is cancelled.
-        """
-        future, timer = self.future, None
-        running = not future.done()
-        if running and timeout is not None:
-            timer = asyncio.get_running_loop().call_later(timeout, _cancel, future)
-        try:
-            await future
-        except asyncio.CancelledError:
-            pass
-        finally:
-            if timer is not None:
-                timer.cancel()
-        if running and future.cancelled():
-            _memory(self).cancelled = f"it was cancelled during {_current_call.get()}"
+    wait = explained(RecordingApplicationCommunicator.wait)
+    receive_from = explained(WebsocketCommunicator.receive_from)
+    receive_json_from = explained(WebsocketCommunicator.receive_json_from)
+    send_to = explained(WebsocketCommunicator.send_to)
+    send_json_to = explained(WebsocketCommunicator.send_json_to)
 
-    # As the parent's, and explained.
-    receive_from = _explained(WebsocketCommunicator.receive_from)
-    receive_json_from = _explained(WebsocketCommunicator.receive_json_from)
-    send_to = _explained(WebsocketCommunicator.send_to)
-    send_json_to = _explained(WebsocketCommunicator.send_json_to)
-    disconnect = _explained(WebsocketCommunicator.disconnect)
+    @explained
+    async def disconnect(self, code: int = 1000, timeout: float | None = 1) -> None:
+        """Send ``websocket.disconnect``, and ``wait()`` for the application to end."""
+        __tracebackhide__ = True
+        await super().disconnect(code, timeout)  # type: ignore
+        run = self._application_run
+        run.cancelled_by = run.cancelled_by.replace("during wait", "during disconnect")
 
     def stop(self, exceptions: bool = True) -> None:
-        """Cancel the application, or raise what it has raised if ``exceptions``."""
+        """Cancel the application; if it has ended, raise what it has raised.
+
+        With ``exceptions`` false it raises nothing. Does not wait.
+        """
         try:
             super().stop(exceptions)
         except BaseException as exception:
-            if exceptions:  # not __del__, which may run when all else is gone
-                _explain(exception, self, _Call(_memory(self), type(self).stop, (), {}))
+            if exceptions:  # not __del__(), which the interpreter calls as it exits
+                explain(exception, self, Call(type(self).stop))
             raise
 
     async def __aenter__(self: _Communicator) -> _Communicator:
-        """Give the communicator. It is not connected: to be refused is a test, too."""
+        """Return the communicator, not connected: a test may expect a rejection."""
+        # The transcript begins here, see TranscriptNote.
+        self._application_run
         return self
 
     async def __aexit__(
@@ -646,250 +429,34 @@ class RecordingWebsocketCommunicator(_ScopeCommunicator):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Disconnect if the application still runs, and leave no task behind.
+        """Disconnect if the application is running, and leave no task behind.
 
         The application has a second to end after ``websocket.disconnect``; then it is
-        cancelled. Raises what it has raised and no call has shown yet, unless the
-        block itself ends in an exception: nothing ever takes the place of that one.
+        cancelled. Raises what it has raised and no call has raised yet, unless the
+        block itself raises: nothing ever takes the place of that exception.
         """
+        __tracebackhide__ = True
         if exception is not None:
-            # What comes from here on is not what the exception is about.
-            _add_transcript(exception, self)
+            # Now, because what passes from here on is not what the exception is about.
+            explain_with_transcript(exception, self)
         try:
             await self.__leave()
         except (Exception, asyncio.CancelledError):
             if exception is None:
                 raise
 
-    @_explained
+    @explained
     async def __leave(self) -> None:
-        application = self._future
+        __tracebackhide__ = True
+        run, application = self._application_run, self._future
         if application is None:
             return
         try:
             if not application.done():
                 await self.send_input({"type": "websocket.disconnect", "code": 1000})
-                await asyncio.wait([application], timeout=_PATIENCE)
+                await run.wait_until_ended(SHUTDOWN_TIMEOUT)
         finally:
-            willingly = await _end(application, _memory(self).recording)
-        crash = _exception_of(application)
-        if crash is not None and willingly and not _memory(self).crash_has_surfaced:
+            await run.stop()
+        crash = run.exception()
+        if crash is not None and not self._call_state.crash_has_surfaced:
             raise crash
-
-
-class _Deadline:
-    """One deadline for several waits. The first has the timeout just as it came."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
-        self._end: float | None = None
-
-    def remaining(self) -> float | None:
-        if self._timeout is None:
-            return None
-        if self._end is None:
-            self._end = time.monotonic() + self._timeout
-            return self._timeout
-        return max(0.0, self._end - time.monotonic())
-
-
-def _cancel(application: asyncio.Task[Any]) -> None:
-    """Cancel the application, and again every second: a handler may swallow it."""
-    if not application.done():
-        application.cancel()
-        asyncio.get_running_loop().call_later(_PATIENCE, _cancel, application)
-
-
-async def _end(application: asyncio.Task[Any], recording: Recording) -> bool:
-    """Cancel the application until it ends. False if it had to be ended by force."""
-    where = "" if application.done() else _where(application, recording)
-    interruption: asyncio.CancelledError | None = None
-    attempts = 0
-    while not application.done():
-        attempts += 1
-        if attempts > _CANCELLATIONS + 1:
-            raise AssertionError(
-                f"The application cannot be ended: it swallows cancellation.\n{where}"
-            )
-        if attempts > _CANCELLATIONS:
-            # What swallows every CancelledError hardly swallows a GeneratorExit.
-            coroutine: Any = application.get_coro()
-            with contextlib.suppress(RuntimeError):
-                coroutine.close()
-        application.cancel()
-        try:
-            await asyncio.wait([application], timeout=_PATIENCE)
-        except asyncio.CancelledError as cancelled:
-            interruption = cancelled
-    if interruption is not None:
-        raise interruption
-    return attempts <= _CANCELLATIONS
-
-
-# Explaining. What a failure says is worded in transcript.py.
-
-#: Where an exception has the numbers of those whose transcripts it carries. Not the
-#: objects themselves: parallel test runners pickle exceptions.
-_TRANSCRIPTS = "channels-closetest transcripts"
-
-
-def _explain(
-    exception: BaseException,
-    communicator: RecordingWebsocketCommunicator,
-    call: _Call,
-) -> None:
-    memory, application = call.memory, communicator._future
-    cancelled = application is not None and application.cancelled()
-    if isinstance(exception, asyncio.CancelledError):
-        if cancelled and not exception.args:
-            exception.args = (show_cancelled(memory.cancelled),)
-    elif application is not None and exception is _exception_of(application):
-        memory.crash_has_surfaced = True
-    elif isinstance(exception, asyncio.TimeoutError) and not exception.args:
-        exception.args = (_timed_out(call, application),)
-        if cancelled:
-            memory.cancelled = f"{call} timed out before"
-    elif (  # pragma: no cover - only Channels 4.1 says nothing here
-        isinstance(exception, AssertionError)
-        and not exception.args
-        and call.name in ("receive_from", "receive_json_from")
-    ):
-        kind = event_type(memory.last_event)  # and the words of 4.2 are
-        exception.args = (f"Expected type 'websocket.send', but was '{kind}'",)
-    _add_transcript(exception, communicator)
-
-
-def _add_transcript(
-    exception: BaseException, communicator: RecordingWebsocketCommunicator
-) -> None:
-    shown: set[int] = vars(exception).setdefault(_TRANSCRIPTS, set())
-    number = id(_memory(communicator))
-    add_note = getattr(exception, "add_note", None)  # since Python 3.11
-    if add_note is None or number in shown:
-        return
-    shown.add(number)
-    try:
-        servers = _servers(communicator)
-    except ValueError:
-        servers = SERVERS
-    transcript = _transcript(communicator, servers).excerpt()
-    add_note(f"What passed between test and application: {transcript}")
-
-
-def _timed_out(call: _Call, application: asyncio.Task[Any] | None) -> str:
-    memory = call.memory
-    awaited = _AWAITED.get(call.name, "any event")
-    denial = memory.recording.denial_response() if call.name == "connect" else None
-    came = show_came(memory.events_passed, memory.frames_passed, denial)
-    if application is None or application.cancelled():
-        return show_timed_out(str(call), awaited, came, memory.stuck)
-    if not application.done():
-        return show_timed_out(
-            str(call), awaited, came, _where(application, memory.recording)
-        )
-    return show_returned(str(call), awaited, came)
-
-
-def _refuse_undeliverable(communicator: RecordingWebsocketCommunicator) -> None:
-    memory = _memory(communicator)
-    undeliverable = _transcript(communicator, _servers(communicator)).undeliverable()
-    news = undeliverable[memory.refused :]
-    memory.refused = len(undeliverable)
-    if news:
-        raise AssertionError(show_refused(news))
-
-
-def _servers(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:
-    servers = communicator.servers
-    if not isinstance(servers, (list, tuple)) or not servers:
-        known = False
-    else:
-        known = all(server in SERVERS for server in servers)
-    if not known:
-        raise ValueError(f"servers is {servers!r}, but takes one or more of {SERVERS}")
-    return tuple(servers)
-
-
-def _transcript(
-    communicator: RecordingWebsocketCommunicator, servers: tuple[str, ...]
-) -> Transcript:
-    scope = vars(communicator).get("scope")
-    offered = scope.get("subprotocols") if isinstance(scope, Mapping) else None
-    return Transcript(
-        _memory(communicator).recording,
-        show_path(scope),
-        servers,
-        tuple(offered) if isinstance(offered, (list, tuple)) else (),
-    )
-
-
-def _exception_of(application: asyncio.Task[Any]) -> BaseException | None:
-    """What it has raised. To ask is to tell asyncio that somebody has seen it."""
-    if not application.done() or application.cancelled():
-        return None
-    return application.exception()
-
-
-# Where an application hangs.
-
-
-def _where(application: asyncio.Task[Any], recording: Recording) -> str:
-    """The application's chain of coroutines, down to the await that it hangs in."""
-    frames = list(_coroutine_frames(application.get_coro()))
-    codes = [frame.f_code for frame in frames]
-    if await_many_dispatch.__code__ in codes[:-1]:
-        position = codes.index(await_many_dispatch.__code__)
-        if codes[position + 1] is asyncio.wait.__code__:
-            return show_idle(recording)
-    advice = "Let it go on, or give the call more time."
-    if SyncToAsync.__call__.__code__ in codes:
-        # What follows is how asgiref waits; what counts is what its thread does.
-        del frames[codes.index(SyncToAsync.__call__.__code__) + 1 :]
-        child = frames[-1].f_locals.get("child")
-        threads = list(_thread_frames())
-        for functions, in_thread in threads:
-            if child in functions:
-                frames += in_thread
-                break
-        else:
-            busy = [frame for _, in_thread in threads for frame in in_thread]
-            advice = (
-                "It waits for its thread, which is busy with another function:\n"
-                f"{_stack(busy)}Let that end first."
-            )
-    return (
-        "The application hangs here, the most recent call last:\n"
-        f"{_stack(frames)}{advice}"
-    )
-
-
-def _stack(frames: Iterable[FrameType]) -> str:
-    stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
-    return "".join(stack.format())
-
-
-def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
-    while awaitable is not None:
-        # Of a coroutine, or of a generator that stands for one.
-        for frame, following in (
-            ("cr_frame", "cr_await"),
-            ("gi_frame", "gi_yieldfrom"),
-        ):
-            if getattr(awaitable, frame, None) is not None:
-                yield getattr(awaitable, frame)
-                awaitable = getattr(awaitable, following)
-                break
-        else:
-            return
-
-
-def _thread_frames() -> Iterator[tuple[tuple[Any, ...], list[FrameType]]]:
-    """What each thread of asgiref has been given to call, and its frames since then."""
-    for frame in sys._current_frames().values():
-        above: list[FrameType] = []
-        caller: FrameType | None = frame
-        while caller is not None:
-            if caller.f_code is SyncToAsync.thread_handler.__code__:
-                yield caller.f_locals.get("args", ()), above[::-1]
-            above.append(caller)
-            caller = caller.f_back

@@ -1,89 +1,113 @@
-"""Keeps the database of the test alive while an application under test runs.
+"""Keeps the database of the test open while an application under test runs.
 
 Channels closes old database connections around every handler of a consumer. In
 production that is right. In a Django ``TestCase`` the handler shares its connection
-with the test, and to close it is to lose the test's transaction.
+with the test, and closing it loses the test's transaction.
 """
 
+from __future__ import annotations
+
 import contextlib
-import sys
 import threading
 import weakref
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import channels.db
 from django import db
 
 _channels_db: Any = channels.db  # whose stubs leave out what it imports
+_DatabaseSyncToAsync: Any = channels.db.DatabaseSyncToAsync
 
-_lock = threading.RLock()  # reentrant: a garbage collection may release inside it
-_running: "set[weakref.ref[object]]" = set()
-_djangos: Callable[..., None] = db.close_old_connections
-_original = _djangos
-#: The handlers in threads that have begun and not ended, and what they share.
-_handlers: dict[FrameType, list[Any]] = {}
+#: What both attributes are when nobody has replaced them.
+_djangos_function: Callable[..., None] = db.close_old_connections
+_channels_handler: Callable[..., Any] = _DatabaseSyncToAsync.thread_handler
+
+#: Reentrant, because a garbage collection inside it may release a guard.
+_lock = threading.RLock()
+#: The guards in force, and what the first of them has replaced.
+_guards: set[weakref.ref[TransactionGuard]] = set()
+_replaced = _djangos_function
 
 
-def spare_transactions(application: object) -> Callable[[], None]:
-    """Spare connections inside a transaction until ``application`` has ended.
+class TransactionGuard:
+    """Spares database connections inside a transaction, until it is released.
 
-    ``channels.db.close_old_connections`` is replaced while any application runs, and
-    is the original again once each has ended: its caller has called what this returns,
-    or ``application`` has been garbage collected with an event loop that never
-    finished it.
+    While any guard is in force, ``channels.db.close_old_connections`` is replaced, and
+    so is the method in which Channels calls it around a handler in a thread. A guard
+    that is garbage-collected, with an event loop that never finished its application,
+    is released.
     """
-    global _original
-    reference = weakref.ref(application, _release)
-    with _lock:
-        if not _running:
-            if _channels_db.close_old_connections is not _close_old_connections:
-                _original = _channels_db.close_old_connections
-            _channels_db.close_old_connections = _close_old_connections
-        _running.add(reference)
-    return lambda: _release(reference)
+
+    def __init__(self) -> None:
+        global _replaced
+        with _lock:
+            self._reference = weakref.ref(self, _release)
+            # Before the question whether it is the first: a garbage collection after
+            # the answer may release what was the last.
+            _guards.add(self._reference)
+            current = _channels_db.close_old_connections
+            # A replacement that the suite made since the first guard stays in place.
+            if len(_guards) == 1 or current is _replaced:
+                if current is not _close_old_connections:
+                    _replaced = current
+                _channels_db.close_old_connections = _close_old_connections
+            if _DatabaseSyncToAsync.thread_handler is _channels_handler:
+                _DatabaseSyncToAsync.thread_handler = _thread_handler
+
+    def release(self) -> None:
+        _release(self._reference)
 
 
-def _release(reference: "weakref.ref[object]") -> None:
+def _release(reference: weakref.ref[TransactionGuard]) -> None:
     with _lock:
-        _running.discard(reference)
-        if _running:
-            return
-        if _channels_db.close_old_connections is _close_old_connections:
-            _channels_db.close_old_connections = _original
-        # The thread of a cancelled application goes on, and will call the original.
-        for connections in _handlers.values():
-            for connection in connections:
-                _spare_once(connection)
-        _handlers.clear()
+        _guards.discard(reference)
+        if not _guards:
+            _restore()
+
+
+def _restore() -> None:
+    if _channels_db.close_old_connections is _close_old_connections:
+        _channels_db.close_old_connections = _replaced
+    if _DatabaseSyncToAsync.thread_handler is _thread_handler:
+        _DatabaseSyncToAsync.thread_handler = _channels_handler
 
 
 def _close_old_connections(**kwargs: object) -> None:
-    if _original is not _djangos:
-        # The suite has a replacement of its own: what it spares is its decision.
-        return _original(**kwargs)
-    connections = db.connections.all(initialized_only=True)
-    for connection in connections:
+    """Stand in for ``channels.db.close_old_connections``."""
+    with _lock:
+        in_force = bool(_guards)
+        if not in_force:
+            # The end of a patch by the suite has put this back after the last guard.
+            _restore()
+    if in_force:
+        _close_outside_transactions(**kwargs)
+    else:
+        _replaced(**kwargs)
+
+
+def _close_outside_transactions(**kwargs: object) -> None:
+    if _replaced is not _djangos_function:
+        # The suite has a replacement of its own, which decides what to spare.
+        return _replaced(**kwargs)
+    for connection in db.connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             # Where pytest-django forbids the database, that is a RuntimeError.
             with contextlib.suppress(RuntimeError):
                 connection.close_if_unusable_or_obsolete()
-    handler = sys._getframe(1)
-    if handler.f_code is channels.db.DatabaseSyncToAsync.thread_handler.__code__:
-        # It calls this when it begins, and again when it ends.
-        with _lock:
-            if _handlers.pop(handler, None) is None:
-                _handlers[handler] = [it for it in connections if it.in_atomic_block]
 
 
-def _spare_once(connection: Any) -> None:
-    spared_before = vars(connection).get("close_if_unusable_or_obsolete")
+def _thread_handler(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand in for the method of ``channels.db.DatabaseSyncToAsync``.
 
-    def close_if_unusable_or_obsolete() -> None:
-        if spared_before is None:
-            del connection.close_if_unusable_or_obsolete
-        else:  # pragma: no cover - asgiref before 3.8 leaves threads within threads
-            connection.close_if_unusable_or_obsolete = spared_before
-
-    connection.close_if_unusable_or_obsolete = close_if_unusable_or_obsolete
+    Call the same function before and after, because the thread of a cancelled
+    application may outlive the guard, and with it the replacement.
+    """
+    close_old_connections = _channels_db.close_old_connections
+    if close_old_connections is _close_old_connections:
+        close_old_connections = _close_outside_transactions
+    close_old_connections()
+    try:
+        return super(_DatabaseSyncToAsync, self).thread_handler(*args, **kwargs)
+    finally:
+        close_old_connections()

@@ -1,6 +1,7 @@
-"""Records what passes between a test and the application, and shows it.
+"""Shows a recording, and words every failure.
 
-Nothing here waits, and nothing an application sends makes anything here raise.
+Whatever an application sends may be huge, unprintable or hostile: it is shown on one
+line, and showing it never raises.
 """
 
 from __future__ import annotations
@@ -8,144 +9,38 @@ from __future__ import annotations
 import os
 import reprlib
 import sysconfig
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, cast, overload
+from typing import Any, cast, overload
 
-from .client_view import (
-    ClientView,
-    Connection,
+from .client_view import Replay, Undeliverable
+from .recording import (
     DenialResponse,
-    Judgement,
-    Undeliverable,
+    Ending,
+    Record,
+    Recording,
     close_code,
     event_type,
     has_more_body,
+    read_only,
 )
+from .servers import Connection
 
-#: Where a traceback is not in the code of the project.
-_HERE = os.path.dirname(__file__)
-_LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
+#: Frames of these are not in the code of the project.
+HERE = os.path.dirname(__file__)
+LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 #: How many characters of a payload fit a terminal line beside time and type.
 PAYLOAD_WIDTH = 50
 #: How many events a note on an exception shows from the start, and from the end.
 NOTE_HEAD, NOTE_TAIL = 10, 20
 
 
-class Record(NamedTuple):
-    """One event, as it was when it passed."""
-
-    #: The ASGI callable the event passed through, as the application knows it:
-    #: ``"receive"`` brings it what the test sends, ``"send"`` takes what it sends.
-    direction: Literal["receive", "send"]
-    #: The ASGI event: a read-only copy, if it was a mapping as ASGI wants it.
-    event: Any
-    #: Seconds since the first event of the transcript.
-    seconds: float
-
-
-class Ending(NamedTuple):
-    """How the application ended, ``seconds`` after the first event."""
-
-    seconds: float
-    cancelled: bool
-    #: What it raised, or None. Called only to judge or to show the ending, because
-    #: asyncio reports an exception that nobody has asked for.
-    exception: Callable[[], BaseException | None]
-
-
-class Recording:
-    """All that has passed so far; it only ever grows at its end."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.ending: Ending | None = None
-        self.accepted = False
-        #: The first ``websocket.close`` of the application.
-        self.close: Mapping[str, Any] | None = None
-        #: Its ``websocket.http.response.start`` and the ``.body`` events after it.
-        self.denial: list[Mapping[str, Any]] = []
-        self._start = 0.0
-        self._judgement: Judgement | None = None
-
-    def add(self, direction: Literal["receive", "send"], event: object) -> None:
-        now = time.perf_counter()
-        if not self.records:
-            self._start = now
-        copy = _copy_event(event)
-        self.records.append(Record(direction, copy, now - self._start))
-        if direction == "receive":
-            return
-        kind = event_type(copy)
-        if kind == "websocket.accept":
-            self.accepted = True
-        elif kind == "websocket.close" and self.close is None:
-            self.close = copy
-        elif kind == "websocket.http.response.start" and not self.denial:
-            self.denial.append(copy)
-        elif kind == "websocket.http.response.body" and self.denial_goes_on():
-            self.denial.append(copy)
-
-    def denial_goes_on(self) -> bool:
-        last = self.denial[-1:]
-        return bool(last) and (len(self.denial) == 1 or has_more_body(last[0]))
-
-    def end(
-        self, cancelled: bool, exception: Callable[[], BaseException | None]
-    ) -> None:
-        seconds = time.perf_counter() - self._start if self.records else 0.0
-        self.ending = Ending(seconds, cancelled, exception)
-
-    def milestones(self) -> list[str]:
-        """How far the connection has come, in words."""
-        denial = self.denial_response()
-        return [
-            *(["accepted"] if self.accepted else []),
-            *([f"denied {_show(denial.status)}"] if denial else []),
-            *([f"closed {_show(close_code(self.close))}"] if self.close else []),
-        ]
-
-    def denial_response(self) -> DenialResponse | None:
-        if not self.denial:
-            return None
-        start, *parts = self.denial
-        headers = start.get("headers", ())
-        chunks = [part.get("body", b"") for part in parts]
-        return DenialResponse(
-            start.get("status"),  # type: ignore[arg-type]  # whatever was sent
-            list(headers) if type(headers) in (list, tuple) else [],
-            b"".join(
-                chunk for chunk in chunks if issubclass(type(chunk), (bytes, bytearray))
-            ),
-        )
-
-    def judge(
-        self,
-        servers: tuple[str, ...],
-        offered: tuple[str, ...],
-        count: int | None = None,
-    ) -> Judgement:
-        """The judgement of all that has passed, or at least of the first ``count``.
-
-        Each event is judged only once.
-        """
-        if self._judgement is None or self._judgement.terms != (servers, offered):
-            self._judgement = Judgement(servers, offered)
-        if count is None:
-            self._judgement.read(self.records, self.ending)
-        else:
-            self._judgement.read(self.records[:count], None)
-        return self._judgement
-
-
 class Transcript(Sequence[Record]):
     """Everything that has passed in both directions, in order.
 
-    A sequence of :class:`Record`; ``str()`` of it is made for reading. It goes on
-    growing as long as the communicator that gave it is in use.
+    A snapshot, and a sequence of :class:`Record`; ``str()`` of it is made for reading.
+    Two of the same moment are equal.
     """
 
     def __init__(
@@ -153,11 +48,15 @@ class Transcript(Sequence[Record]):
         recording: Recording,
         path: str,
         servers: tuple[str, ...],
-        offered_subprotocols: tuple[str, ...],
+        offered: tuple[str, ...],
     ) -> None:
+        # Not copied: a recording only ever grows at its end.
         self._recording = recording
+        self._length = len(recording.records)
+        self._ending = recording.ending
         self._path = path
-        self._terms = servers, offered_subprotocols
+        self._servers = servers
+        self._offered = offered
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -166,137 +65,203 @@ class Transcript(Sequence[Record]):
     def __getitem__(self, index: slice) -> list[Record]: ...
 
     def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        return self._recording.records[index]
+        # A range does what a sequence does with negative and with wrong indices.
+        positions = range(self._length)[index]
+        if isinstance(positions, range):
+            return [self._record(position) for position in positions]
+        return self._record(positions)
 
     def __len__(self) -> int:
-        return len(self._recording.records)
+        return self._length
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Transcript):
+            return NotImplemented
+        return self._moment() == other._moment()
+
+    def _moment(self) -> tuple[object, ...]:
+        # The records are tuples that are equal if they are identical, so that no event
+        # is compared with itself: not everything that is sent can be.
+        records = self._recording.records[: self._length]
+        return self._path, self._servers, self._offered, self._ending, records
 
     def __repr__(self) -> str:
         return f"<Transcript of {self._path}: {len(self)} events>"
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return "\n".join(self._lines(range(0)))
 
     def excerpt(self) -> str:
-        """As ``str()``, but of a long transcript only the start and the end."""
+        """Return the start and the end of a long transcript, and else all of it."""
         left_out = range(NOTE_HEAD, len(self) - NOTE_TAIL)
         return "\n".join(self._lines(left_out if len(left_out) > 1 else range(0)))
 
-    def client_view(self) -> ClientView:
-        """What a client of the first server has seen so far."""
-        servers, _ = self._terms
-        return self._recording.judge(*self._terms).connections[servers[0]].view()
+    def _record(self, position: int) -> Record:
+        direction, event, seconds = self._recording.records[position]
+        return Record(direction, read_only(event), seconds)
 
-    def undeliverable(self) -> list[Undeliverable]:
-        """What a client of any of the servers does not get as it was sent."""
-        findings = self._recording.judge(*self._terms).findings
-        return [found for founds in findings.values() for found in founds]
-
-    def first_frame(self) -> Undeliverable | None:
-        """Why the client does not get the first data frame, if it does not."""
-        frames = (
-            index
-            for index, (direction, event, _) in enumerate(self)
-            if direction == "send" and event_type(event) == "websocket.send"
-        )
-        first = next(frames, -1)
-        judgement = self._recording.judge(*self._terms, first + 1)
-        return next(iter(judgement.findings.get(first, ())), None)
-
-    def _lines(self, left_out: range = range(0)) -> Iterator[str]:
-        recording, servers = self._recording, self._terms[0]
-        judgement, ending = recording.judge(*self._terms), recording.ending
+    def _lines(self, left_out: range) -> Iterator[str]:
+        replay = Replay(self._servers, self._offered)
+        replay.advance(self._recording.records, self._length, self._ending)
+        outcomes: dict[int, list[str]] = {}
+        for position, undeliverable in replay.findings:
+            outcomes.setdefault(position, []).append(undeliverable.outcome)
+        ending = self._ending
         yield self._path
-        for index in chain(range(left_out.start), range(left_out.stop, len(self))):
-            record = recording.records[index]
-            if left_out and index == left_out.stop:
+        for position in chain(range(left_out.start), range(left_out.stop, len(self))):
+            direction, event, seconds = self._recording.records[position]
+            if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
-            if ending is not None and ending.seconds < record.seconds:
-                yield self._line(ending.seconds, describe_ending(ending))
+            if ending is not None and ending.position <= position:
+                yield _line(ending.seconds, format_ending(ending))
                 ending = None
-            arrow = "->" if record.direction == "receive" else "<-"
-            line = self._line(
-                record.seconds, f"{arrow} {describe(record.event, width=10)}"
-            )
-            found = judgement.findings.get(index, ())
-            outcomes = "; ".join(undeliverable.outcome for undeliverable in found)
-            yield f"{line:<48}  !! {outcomes}" if outcomes else line
+            arrow = "->" if direction == "receive" else "<-"
+            line = _line(seconds, f"{arrow} {format_event(event, width=10)}")
+            if position in outcomes:
+                line = f"{line:<48}  !! {'; '.join(outcomes[position])}"
+            yield line
         if ending is not None:
-            yield self._line(ending.seconds, describe_ending(ending))
-        seen = describe_connection(judgement.connections[servers[0]])
-        yield f"a client of {servers[0].capitalize()} sees: {seen}"
-
-    def _line(self, seconds: float, shown: str) -> str:
-        return f"{seconds * 1000:8.1f} ms  {shown}"
+            yield _line(ending.seconds, format_ending(ending))
+        seen = format_connection(replay.connection)
+        yield f"a client of {self._servers[0].capitalize()} sees: {seen}"
 
 
-# Showing. What an application sends may be huge, unprintable or hostile.
+class TranscriptNote(str):
+    """A note for an exception (PEP 678): what its communicators have recorded.
+
+    As a ``str`` it has no characters, so that ``pytest.raises(match="^text$")``, which
+    matches notes as well, matches what it matches with the parent class. Whoever shows
+    notes calls ``str()``, and only then are the transcripts rendered.
+    """
+
+    def __new__(cls) -> TranscriptNote:
+        return super().__new__(cls)
+
+    def __init__(self) -> None:
+        self._transcripts: list[Transcript] = []
+        self._newest = 0.0
+
+    def add(self, transcript: Transcript) -> None:
+        """Add a transcript, unless there is one of the same communicator."""
+        recording = transcript._recording
+        if any(recording is other._recording for other in self._transcripts):
+            return
+        if self._newest < recording.made:
+            # A communicator that is newer than what the exception carries raises it
+            # anew: it is a singleton, which would collect those of all tests.
+            self._transcripts.clear()
+        self._transcripts.append(transcript)
+        self._newest = recording.now()
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"What passed between test and application: {transcript.excerpt()}"
+            for transcript in self._transcripts
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Parallel test runners pickle exceptions.
+        return _RenderedNote, (str(self),)
 
 
-def describe(event: object, width: int = 0) -> str:
-    """An event on one line: its type, and what it holds as far as that fits."""
+class _RenderedNote(str):
+    """The note of an exception that comes from another process."""
+
+    def __new__(cls, text: str) -> _RenderedNote:
+        return super().__new__(cls)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _RenderedNote, (self._text,)
+
+
+def add_transcript(exception: BaseException, transcript: Transcript) -> None:
+    """Let an exception carry a transcript as a note, rendered when it is shown."""
+    # Not add_note(): classes of exceptions override it, or refuse attributes.
+    notes = vars(exception).setdefault("__notes__", [])
+    note = next((it for it in notes if type(it) is TranscriptNote), None)
+    if note is None:
+        note = TranscriptNote()
+        notes.append(note)
+    note.add(transcript)
+
+
+def _line(seconds: float, text: str) -> str:
+    return f"{seconds * 1000:8.1f} ms  {text}"
+
+
+def format_event(event: object, width: int = 0) -> str:
+    """Return an event on one line: its type, and of its content as much as fits."""
     kind = event_type(event)
     if kind not in _DETAILS:
-        return _show(event)
-    name, details = _DETAILS[kind]
-    return f"{name:<{width}} {details(cast('Mapping[str, Any]', event))}".rstrip()
+        return format_value(event)
+    name, format_details = _DETAILS[kind]
+    details = format_details(cast("Mapping[str, Any]", event))
+    return f"{name:<{width}} {details}".rstrip()
 
 
-def _accept(event: Mapping[str, Any]) -> str:
-    shown = [
-        f"{key} {_show(event[key])}"
+def _format_accept(event: Mapping[str, Any]) -> str:
+    details = [
+        f"{key} {format_value(event[key])}"
         for key in ("subprotocol", "headers")
         if event.get(key) is not None
     ]
-    return ", ".join(shown)
+    return ", ".join(details)
 
 
-def _frame(event: Mapping[str, Any]) -> str:
+def _format_frame(event: Mapping[str, Any]) -> str:
     payloads = [event.get("text"), event.get("bytes")]
     payloads = [payload for payload in payloads if payload is not None]
     width = PAYLOAD_WIDTH // max(1, len(payloads))
-    shown = [_show(payload, width) for payload in payloads]
-    return " and ".join(shown) or "with neither text nor bytes"
+    details = [format_value(payload, width) for payload in payloads]
+    return " and ".join(details) or "with neither text nor bytes"
 
 
-def _close(event: Mapping[str, Any]) -> str:
+def _format_close(event: Mapping[str, Any]) -> str:
     code, reason = close_code(event), event.get("reason")
     width = PAYLOAD_WIDTH // (1 if reason is None else 2)
-    return " ".join(_show(part, width) for part in (code, reason) if part is not None)
+    parts = (code, reason)
+    return " ".join(format_value(part, width) for part in parts if part is not None)
 
 
-def _body(event: Mapping[str, Any]) -> str:
+def _format_body(event: Mapping[str, Any]) -> str:
     more = ", more to come" if has_more_body(event) else ""
-    return f"body {_show(event.get('body', b''))}{more}"
+    return f"body {format_value(event.get('body', b''))}{more}"
 
 
 _DETAILS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "websocket.connect": ("connect", lambda event: ""),
-    "websocket.receive": ("receive", _frame),
+    "websocket.receive": ("receive", _format_frame),
     "websocket.disconnect": (
         "disconnect",
-        lambda event: _show(event.get("code", 1005)),
+        lambda event: format_value(event.get("code", 1005)),
     ),
-    "websocket.accept": ("accept", _accept),
-    "websocket.send": ("send", _frame),
-    "websocket.close": ("close", _close),
+    "websocket.accept": ("accept", _format_accept),
+    "websocket.send": ("send", _format_frame),
+    "websocket.close": ("close", _format_close),
     "websocket.http.response.start": (
         "denial",
-        lambda event: f"HTTP {_show(event.get('status'))}",
+        lambda event: f"HTTP {format_value(event.get('status'))}",
     ),
-    "websocket.http.response.body": ("denial", _body),
+    "websocket.http.response.body": ("denial", _format_body),
 }
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = PAYLOAD_WIDTH
 
 
-def _show(value: Any, width: int = PAYLOAD_WIDTH) -> str:
-    """A value on one line: text as it is if it can be printed, all else as repr()."""
+def format_value(value: Any, width: int = PAYLOAD_WIDTH) -> str:
+    """Return a value on one line: text as is if it can be printed, else its repr()."""
     try:
-        if issubclass(type(value), (str, bytes)):
+        if issubclass(type(value), (str, bytes, bytearray)):
+            # Cut first: a payload may be huge.
             shown = value[: width + 1]
-            if issubclass(type(value), bytes) or not _is_plain(shown):
+            if not issubclass(type(value), str) or not _is_plain(shown):
                 shown = repr(shown)
             if len(shown) <= width:
                 return str(shown)
@@ -313,82 +278,105 @@ def _is_plain(text: str) -> bool:
     return text.isprintable() and text == text.strip() != ""
 
 
-def describe_ending(ending: Ending) -> str:
-    if ending.cancelled:
+def format_ending(ending: Ending) -> str:
+    """Return how the application ended, and where it raised."""
+    if ending.interruption == "cancelled":
         return "the application was cancelled"
+    if ending.interruption == "forced":
+        return "the application was ended by force"
     exception = ending.exception()
     if exception is None:
         return "the application returned"
     # Above the frames of the application are those of the calls that have raised it.
     frames = traceback.extract_tb(exception.__traceback__)[::-1]
-    of_application = takewhile(lambda it: not it.filename.startswith(_HERE), frames)
-    own = [it for it in of_application if not it.filename.startswith(_LIBRARIES)]
+    of_application = takewhile(lambda it: not it.filename.startswith(HERE), frames)
+    own = [it for it in of_application if not it.filename.startswith(LIBRARIES)]
     where = "".join(f", {it.filename}:{it.lineno}" for it in (own or frames)[:1])
-    return f"the application raised {_show(exception)}{where}"
+    return f"the application raised {format_value(exception)}{where}"
 
 
-def describe_connection(connection: Connection) -> str:
+def format_connection(connection: Connection) -> str:
+    """Return what a client has received."""
     if connection.status is not None:
-        seen = f"HTTP {_show(connection.status)}"
+        seen = f"HTTP {format_value(connection.status)}"
     elif connection.close_code is None:
         seen = "no answer yet"
     else:
         seen = "no answer"
     if connection.subprotocol is not None:
-        seen += f", subprotocol {_show(connection.subprotocol)}"
-    if connection.delivered:
-        count = len(connection.delivered)
-        seen += f", {count} message{'s' * (count > 1)}"
+        seen += f", subprotocol {format_value(connection.subprotocol)}"
+    if connection.message_count:
+        seen += f", {_count(connection.message_count, 'message')}"
     if connection.close_code is not None:
-        seen += f", then close code {_show(connection.close_code)}"
+        seen += f", then close code {format_value(connection.close_code)}"
     if issubclass(type(connection.close_reason), str) and connection.close_reason:
-        seen += f" {_show(connection.close_reason)}"
+        seen += f" {format_value(connection.close_reason)}"
     return seen
 
 
-def show_path(scope: object) -> str:
-    """The path of a connection as its client wrote it, more or less."""
+def format_path(scope: object) -> str:
+    """Return the path of a connection with its query string."""
     if not isinstance(scope, Mapping):
         return "?"
-    path, query = _show(scope.get("path", "?")), scope.get("query_string")
+    try:
+        path, query = scope.get("path", "?"), scope.get("query_string")
+    except Exception:
+        return "?"  # a scope of the test's own making
+    shown = format_value(path)
     if issubclass(type(query), bytes) and query:
-        path += f"?{_show(query.decode(errors='replace'))}"
-    return path
+        shown += f"?{format_value(query.decode(errors='replace'))}"
+    return shown
 
 
-# The texts of failures: what happened, what was seen instead, what to do next.
+def format_progress(recording: Recording) -> list[str]:
+    """Return how far the connection has come, in words."""
+    denial, close = recording.denial_response, recording.close
+    return [
+        *(["accepted"] if recording.accepted else []),
+        *([f"denied {format_value(denial.status)}"] if denial else []),
+        *([f"closed {format_value(close_code(close))}"] if close else []),
+    ]
 
 
-def show_came(events: int, frames: int, denial: DenialResponse | None) -> str:
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number > 1)}"
+
+
+# Failures: what happened, what was seen instead, what to do.
+
+
+def format_received(events: int, frames: int, denial: DenialResponse | None) -> str:
+    """Return what a call received instead of what it was waiting for."""
     if denial is not None:
-        status = _show(denial.status)
+        status = format_value(denial.status)
         return f"the start of a denial response, HTTP {status}, but not its end"
     if frames:
-        return f"{frames} data frame{'s' * (frames > 1)}, now in pre_close_messages"
-    return f"{events} other event{'s' * (events > 1)}" if events else "nothing"
+        return f"{_count(frames, 'data frame')}, now in pre_close_messages"
+    return _count(events, "other event") if events else "nothing"
 
 
-def show_timed_out(call: str, awaited: str, came: str, where: str) -> str:
-    return f"{call} timed out. Awaited: {awaited}. Came: {came}.\n{where}"
+def format_timed_out(call: str, expected: str, received: str, where: str) -> str:
+    return f"{call} timed out. Awaited: {expected}. Came: {received}.\n{where}"
 
 
-def show_idle(recording: Recording) -> str:
+def format_idle(recording: Recording) -> str:
+    """Return why a consumer that waits for events sends nothing more."""
     received = {
         event_type(event)
         for direction, event, _ in recording.records
         if direction == "receive"
     }
-    denial, close = recording.denial_response(), recording.close
+    denial, close = recording.denial_response, recording.close
     if "websocket.connect" not in received:
         how, advice = "has not been sent websocket.connect", "Call connect() first"
-    elif denial is not None and recording.denial_goes_on():
+    elif recording.denial_in_progress:
         how = "has begun a denial response, and not ended it"
         advice = "Let it send a websocket.http.response.body without more_body"
     elif denial is not None:
-        how = f"has denied the handshake with HTTP {_show(denial.status)}"
+        how = f"has denied the handshake with HTTP {format_value(denial.status)}"
         advice = "Look at denial_response"
     elif close is not None:
-        how = f"has closed with {_show(close_code(close))}"
+        how = f"has closed with {format_value(close_code(close))}"
         advice = "Look in pre_close_messages for what it has said before"
     elif not recording.accepted:
         how = "has not answered the handshake"
@@ -399,15 +387,35 @@ def show_idle(recording: Recording) -> str:
     return f"The consumer is idle: it {how}.\n{advice}."
 
 
-def show_returned(call: str, awaited: str, came: str) -> str:
+def format_stuck(
+    recording: Recording,
+    is_idle: bool,
+    stack: traceback.StackSummary,
+    busy_thread: traceback.StackSummary | None,
+) -> str:
+    """Return where an application is waiting, and for what."""
+    if is_idle:
+        return format_idle(recording)
+    where = "".join(stack.format())
+    if busy_thread is None:
+        advice = "Let it go on, or give the call more time."
+    else:
+        advice = (
+            "It waits for its thread, which is busy with another function:\n"
+            f"{''.join(busy_thread.format())}Let that end first."
+        )
+    return f"The application hangs here, the most recent call last:\n{where}{advice}"
+
+
+def format_returned(call: str, expected: str, received: str) -> str:
     return (
         f"{call} has nothing to wait for: the application has returned."
-        f" Awaited: {awaited}. Came: {came}.\n"
+        f" Awaited: {expected}. Came: {received}.\n"
         "Let it send before it returns, or before a handler raises StopConsumer."
     )
 
 
-def show_cancelled(how: str) -> str:
+def format_cancelled(how: str) -> str:
     if not how:
         return "The application was cancelled, and not by a call that timed out."
     return (
@@ -417,64 +425,33 @@ def show_cancelled(how: str) -> str:
     )
 
 
-def show_no_answer(event: object) -> str:
+def format_not_stopped(where: str) -> str:
+    return f"The application cannot be ended: it swallows cancellation.\n{where}"
+
+
+def format_no_answer(event: object) -> str:
     return (
         "connect() expected websocket.accept, websocket.close or"
-        f" websocket.http.response.start, but the application sent {describe(event)}."
+        " websocket.http.response.start, but the application sent"
+        f" {format_event(event)}."
         " Let it answer the handshake first."
     )
 
 
-def show_denied(denial: DenialResponse | None) -> str:
-    status = "?" if denial is None else _show(denial.status)
+def format_denied(denial: DenialResponse | None) -> str:
+    status = "?" if denial is None else format_value(denial.status)
     return (
         "wait_closed() expected websocket.close, but the application has denied the"
         f" handshake with HTTP {status}.\nLook at denial_response instead."
     )
 
 
-def show_undeliverable(found: Undeliverable) -> str:
-    return f"{describe(found.event)}\n  {found.outcome}.\n  {found.remedy}."
+def format_undeliverable(found: Undeliverable) -> str:
+    return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
 
 
-def show_refused(undeliverable: Iterable[Undeliverable]) -> str:
+def format_strict(undeliverable: Iterable[Undeliverable]) -> str:
     return (
         "strict: the application sent what not every client gets as it was sent.\n"
-        + "\n".join(map(show_undeliverable, undeliverable))
+        + "\n".join(map(format_undeliverable, undeliverable))
     )
-
-
-# Copying. A later change to an event must not show.
-
-
-def _copy_event(event: Any) -> Any:
-    cls = type(event)
-    if cls is not dict and not issubclass(cls, Mapping):
-        return event
-    try:
-        copy = dict(event)
-        if not _IMMUTABLE.issuperset(map(type, copy.values())):
-            copy = _copy(copy)
-        return MappingProxyType(copy)
-    except RecursionError:
-        return MappingProxyType(dict(event))
-    except Exception:
-        # A mapping of somebody else's making that cannot be read: shown as it is.
-        return event
-
-
-_IMMUTABLE = {str, bytes, int, float, bool, type(None)}
-
-
-def _copy(value: Any) -> Any:
-    """Copy builtin containers only: to copy runs no code of the application."""
-    kind = type(value)
-    if kind is dict:
-        return {key: _copy(item) for key, item in value.items()}
-    if kind is list:
-        return [_copy(item) for item in value]
-    if kind is tuple:
-        return tuple([_copy(item) for item in value])
-    if kind is bytearray:
-        return bytearray(value)
-    return value

@@ -17,7 +17,7 @@ from channels_closetest import (
     RecordingWebsocketCommunicator,
     UndeliverableWarning,
 )
-from channels_closetest.client_view import SERVERS
+from channels_closetest.servers import SERVERS
 from tests.events import CONNECT, HEADERS
 from tests.scripts import Kind, Script, scripted
 from tests.servers import Case
@@ -146,7 +146,7 @@ async def note(call: Awaitable[object]) -> str:
 def only_note(error: BaseException | None) -> str:
     assert error is not None
     [text] = getattr(error, "__notes__")
-    return readable(text)
+    return readable(str(text))
 
 
 # Texts.

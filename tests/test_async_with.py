@@ -18,7 +18,7 @@ from asgiref.typing import (
 )
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
-import channels_closetest.communicator
+import channels_closetest.application
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL
 from tests.helpers import each_consumer
@@ -37,7 +37,7 @@ each_body = pytest.mark.parametrize("body", ["passes", "raises", "is cancelled"]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The application gets less than a second to end."""
-    monkeypatch.setattr(channels_closetest.communicator, "_PATIENCE", 0.05)
+    monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.05)
 
 
 @pytest.fixture

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels_closetest import ClientView, Transcript, Undeliverable, client_view
-from channels_closetest.client_view import (
+from channels_closetest.client_view import Replay
+from channels_closetest.recording import Recording
+from channels_closetest.servers import (
     DAPHNE_LARGEST_FRAME,
     ENDINGS,
     RULES,
     SERVERS,
     Rule,
 )
-from channels_closetest.transcript import Recording
 from tests.cases import BORDERS, CLOSE_4000, ROWS, UNDELIVERABLE, Ending
 from tests.events import BODY, DENIAL, FRAME, PART, Event, accept, close, send
 from tests.hostile import Hostile, UnhashableText
@@ -30,19 +31,33 @@ def record(
     servers: Sequence[str] = SERVERS,
     offered: Sequence[str] = (),
     ending: Ending = "wait",
-) -> Transcript:
-    """What there is of an application that has sent these events and then ended."""
+) -> Replay:
+    """Replay an application that has sent these events and then ended."""
+    return replay(recorded(*events, ending=ending), servers, offered)
+
+
+def recorded(*events: object, ending: Ending = "wait") -> Recording:
     recording = Recording()
     for event in events:
         recording.add("send", event)
     if ending != "wait":
         end(recording, ending)
-    return Transcript(recording, "/", tuple(servers), tuple(offered))
+    return recording
+
+
+def replay(
+    recording: Recording,
+    servers: Sequence[str] = SERVERS,
+    offered: Sequence[str] = (),
+) -> Replay:
+    replay = Replay(tuple(servers), tuple(offered))
+    replay.advance(recording.records, len(recording.records), recording.ending)
+    return replay
 
 
 def end(recording: Recording, ending: str) -> None:
     exception = Boom("boom") if ending == "raise" else None
-    recording.end(ending == "cancel", lambda: exception)
+    recording.end("cancelled" if ending == "cancel" else None, lambda: exception)
 
 
 # What is said of what is undeliverable.
@@ -243,8 +258,8 @@ def test_daphne_sends_frames_of_up_to_1_mib(frame: Event, is_too_large: bool) ->
 
 
 def test_a_client_of_uvicorn_refuses_a_subprotocol_that_it_has_not_offered() -> None:
-    transcript = record(accept(subprotocol="y"), servers=["uvicorn"], offered=["x"])
-    assert transcript.client_view() == (101, None, [], 1006, "")
+    replayed = record(accept(subprotocol="y"), servers=["uvicorn"], offered=["x"])
+    assert replayed.client_view() == (101, None, [], 1006, "")
 
 
 @pytest.mark.parametrize(
@@ -281,17 +296,15 @@ def test_text_that_only_python_takes_for_json(
 def test_what_a_client_has_left_it_does_not_hear(
     events: list[object], view: object
 ) -> None:
-    recording = Recording()
-    for event in events:
-        recording.add("send", event)
+    recording = recorded(*events)
     recording.add("receive", {"type": "websocket.disconnect"})
     for event in [FRAME, CLOSE_4000, accept(), {}, None]:
         recording.add("send", event)
     end(recording, "raise")
-    transcript = Transcript(recording, "/", ("hypercorn",), ())
-    assert transcript.client_view() == view
+    replayed = replay(recording, servers=["hypercorn"])
+    assert replayed.client_view() == view
     # Applications can't know.
-    assert transcript.undeliverable() == []
+    assert replayed.undeliverable() == []
 
 
 @each_server
@@ -313,11 +326,9 @@ def test_a_cancelled_application_has_not_ended_to_its_client(
     events: list[object], server: str
 ) -> None:
     before = record(*events, servers=[server])
-    recording = Recording()
-    for event in events:
-        recording.add("send", event)
+    recording = recorded(*events)
     end(recording, "cancel")
-    after = Transcript(recording, "/", (server,), ())
+    after = replay(recording, servers=[server])
     assert after.client_view() == before.client_view()
 
 
@@ -342,18 +353,16 @@ def test_an_end_without_close_is_no_event_and_nothing_undeliverable(
 ) -> None:
     for ending in ("raise", "return"):
         for events in ([], [accept()], [accept(), FRAME]):
-            transcript = record(*events, servers=[server], ending=ending)
-            assert transcript.undeliverable() == []
+            replayed = record(*events, servers=[server], ending=ending)
+            assert replayed.undeliverable() == []
 
 
 def test_what_comes_after_the_end_of_the_application_comes_too_late() -> None:
-    recording = Recording()
-    recording.add("send", accept())
-    end(recording, "raise")
+    recording = recorded(accept(), ending="raise")
     recording.add("send", FRAME)
-    transcript = Transcript(recording, "/", ("daphne",), ())
-    assert transcript.client_view() == (101, None, [], 1011, "")
-    assert [found.event for found in transcript.undeliverable()] == [FRAME]
+    replayed = replay(recording, servers=["daphne"])
+    assert replayed.client_view() == (101, None, [], 1011, "")
+    assert [found.event for found in replayed.undeliverable()] == [FRAME]
 
 
 # Judging holds against everything, and costs what the events cost.
@@ -405,15 +414,12 @@ def hostile_event(random: Random) -> object:
 @given(st.randoms(use_true_random=False))
 def test_judging_raises_nothing(random: Random) -> None:
     events = [hostile_event(random) for _ in range(random.randrange(6))]
-    transcript = record(
-        *events,
-        servers=[random.choice(SERVERS)],
-        offered=random.choice([(), ("x", "y")]),
-        ending=random.choice(["wait", "return", "raise"]),
-    )
-    assert isinstance(transcript.client_view(), ClientView)
-    assert len({id(found.event) for found in transcript.undeliverable()}) <= len(events)
-    assert isinstance(str(transcript), str)
+    recording = recorded(*events, ending=random.choice(["wait", "return", "raise"]))
+    servers, offered = (random.choice(SERVERS),), random.choice([(), ("x", "y")])
+    replayed = replay(recording, servers, offered)
+    assert isinstance(replayed.client_view(), ClientView)
+    assert len({finding.position for finding in replayed.findings}) <= len(events)
+    assert isinstance(str(Transcript(recording, "/", servers, offered)), str)
 
 
 @pytest.fixture
@@ -423,11 +429,11 @@ def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 
     def listen(phase: str, kind: str, rule: Rule) -> Rule:
         def applies(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
-            does = rule.applies(event, offered)
-            asked.append((phase, kind, rule.says if does else ""))
+            does = rule.condition(event, offered)
+            asked.append((phase, kind, rule.description if does else ""))
             return does
 
-        return rule._replace(applies=applies)
+        return rule._replace(condition=applies)
 
     listening = {
         phase: {
@@ -449,10 +455,10 @@ def test_an_event_is_judged_once_however_often_one_asks(
     count = len(rules_asked)
 
     recording = Recording()
-    bit_by_bit = Transcript(recording, "/", SERVERS, ())
+    bit_by_bit = Replay(SERVERS, ())
     for event in events:
         recording.add("send", event)
-        bit_by_bit.client_view()
+        bit_by_bit.advance(recording.records, len(recording.records), None)
     assert len(rules_asked) == 2 * count
     assert bit_by_bit.client_view() == at_once.client_view()
     assert bit_by_bit.undeliverable() == at_once.undeliverable()
@@ -469,9 +475,9 @@ def test_every_rule_is_met_by_a_case_that_the_servers_perform(
     recording = Recording()
     recording.add("receive", {"type": "websocket.disconnect"})
     recording.add("send", FRAME)
-    Transcript(recording, "/", SERVERS, ()).client_view()
+    replay(recording)
     rules = {
-        (phase, kind, rule.says)
+        (phase, kind, rule.description)
         for phase, kinds in RULES.items()
         for kind, rules in kinds.items()
         for rule in rules
@@ -480,22 +486,19 @@ def test_every_rule_is_met_by_a_case_that_the_servers_perform(
 
 
 def test_the_first_events_can_be_judged_alone() -> None:
-    recording = Recording()
-    for event in [accept(), FRAME, FRAME]:
-        recording.add("send", event)
-    for count, messages in [(2, 1), (None, 2), (1, 2), (None, 2)]:
-        judgement = recording.judge(SERVERS, (), count)
-        assert len(judgement.connections["daphne"].view().messages) == messages
+    recording = recorded(accept(), FRAME, FRAME, ending="raise")
+    first = Replay(SERVERS, ())
+    for until, messages, close_code in [(2, 1, None), (3, 2, 1011), (1, 2, 1011)]:
+        first.advance(recording.records, until, recording.ending)
+        view = first.client_view()
+        assert (len(view.messages), view.close_code) == (messages, close_code)
 
 
 def test_every_ending_is_met_by_a_case_that_the_servers_perform() -> None:
     met = set()
     for (events, ending), _, offered in (ROWS | BORDERS).values():
         for server in SERVERS:
-            recording = Recording()
-            for event in events:
-                recording.add("send", event)
-            connection = recording.judge((server,), tuple(offered)).connections[server]
+            connection = record(*events, servers=[server], offered=offered).connection
             met.add((connection.phase, ending))
     assert {(phase, "raise") for phase in ENDINGS} <= met
     assert {(phase, "return") for phase in ENDINGS} <= met
@@ -504,6 +507,6 @@ def test_every_ending_is_met_by_a_case_that_the_servers_perform() -> None:
 def test_every_rule_of_a_phase_says_something_else_and_has_a_remedy() -> None:
     for kinds in RULES.values():
         for rules in kinds.values():
-            says = [rule.says for rule in rules]
+            says = [rule.description for rule in rules]
             assert len(set(says)) == len(says)
-            assert all(rule.says and rule.remedy for rule in rules)
+            assert all(rule.description and rule.remedy for rule in rules)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-import channels_closetest.communicator
+import channels_closetest.application
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import (
     ACCEPT,
@@ -312,7 +312,7 @@ async def test_wait_closed_says_that_the_handshake_was_denied() -> None:
 async def test_the_end_of_a_block_says_that_the_application_cannot_be_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(channels_closetest.communicator, "_PATIENCE", 0.01)
+    monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.01)
     stop = asyncio.Event()
 
     async def application(

@@ -173,7 +173,9 @@ def call(name: str, function: Callable[..., object]) -> str:
 def annotations(cls: type) -> dict[str, str]:
     return {
         name: str(getattr(annotation, "__forward_arg__", annotation))
-        for name, annotation in cls.__annotations__.items()
+        for base in cls.__mro__
+        if base.__module__.startswith("channels_closetest")
+        for name, annotation in inspect.get_annotations(base).items()
         if not name.startswith("_")
     }
 

@@ -19,7 +19,7 @@ from channels_closetest import (
     DenialResponse,
     RecordingWebsocketCommunicator,
 )
-from channels_closetest.client_view import payload
+from channels_closetest.recording import payload
 from tests.cases import (
     BAD_STARTS,
     BORDERS,

@@ -92,17 +92,32 @@ async def test_a_record_can_be_compared_and_not_be_changed() -> None:
         record.event["type"] = "websocket.close"
 
 
-async def test_it_is_a_sequence_that_grows() -> None:
+async def test_it_is_a_sequence() -> None:
     communicator = await perform(ACCEPT)
+    await communicator.send_to("1")
     transcript = communicator.transcript
     assert isinstance(transcript, Sequence)
-    assert len(transcript) == 2
-    await communicator.send_to("1")
     assert len(transcript) == 3
     assert transcript[-1].event == {"type": "websocket.receive", "text": "1"}
     assert transcript[:2] == [transcript[0], transcript[1]]
+    assert transcript[::-1] == [transcript[2], transcript[1], transcript[0]]
     assert transcript[0] in transcript
     assert repr(transcript) == "<Transcript of /ws/?token=old: 3 events>"
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            transcript[index]
+
+
+async def test_it_is_a_snapshot() -> None:
+    communicator = await perform(ACCEPT)
+    transcript = communicator.transcript
+    shown = str(transcript)
+    assert transcript == communicator.transcript
+    await communicator.send_to("1")
+    await communicator.disconnect()
+    assert (len(transcript), str(transcript)) == (2, shown)
+    assert transcript != communicator.transcript
+    assert transcript != list(transcript)
 
 
 # As it was sent.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from channels_closetest import ClientView, RecordingWebsocketCommunicator, client_view
-from channels_closetest.client_view import SERVERS
+from channels_closetest.servers import SERVERS
 from tests.cases import CLOSE_4000, script
 from tests.events import FRAME, accept, close, send
 from tests.helpers import communicate

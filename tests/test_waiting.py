@@ -18,7 +18,7 @@ from asgiref.typing import (
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
-import channels_closetest.communicator
+import channels_closetest.application
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, CONNECT, JSON_FRAME, Event, body
 from tests.helpers import CommunicatorClass, both_classes, each_kind, hanging
@@ -412,7 +412,7 @@ async def test_a_call_that_times_out_cancels_the_application(
 async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels_closetest.communicator, "_PATIENCE", 0.05)
+    monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.05)
 
     class Swallowing(AsyncWebsocketConsumer):
         async def connect(self) -> None:

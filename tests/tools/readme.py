@@ -33,7 +33,7 @@ from channels_closetest import (
     Undeliverable,
     UndeliverableWarning,
 )
-from channels_closetest import client_view as rules
+from channels_closetest import servers as rules
 
 RULES, RULES_MODULE = rules.RULES, Path(rules.__file__)
 
@@ -198,10 +198,10 @@ PHASES: dict[rules.Phase, str] = {
     "denial": "After the start of a denial response",
     "body": "In the body of a denial response",
     "open": "After accept()",
-    "over": "After close(), or after a failed handshake",
+    "closed": "After close(), or after a failed handshake",
 }
 #: A client that has disconnected receives nothing. That needs no table.
-PHASES_WITHOUT_TABLE: set[rules.Phase] = {"left"}
+PHASES_WITHOUT_TABLE: set[rules.Phase] = {"client_left"}
 #: In these phases Daphne never is: it ignores a denial response.
 PHASES_UNKNOWN_TO_DAPHNE: set[rules.Phase] = {"denial", "body"}
 #: The names that the transcript uses.
@@ -226,13 +226,13 @@ def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
     return f"{options}\n\n{cells.getvalue().strip()}"
 
 
-def outcomes(phase: rules.Phase, effects: Any, unchanged: str) -> list[str]:
+def outcomes(phase: rules.Phase, effects: rules.PerServer) -> list[str]:
     """Return what a client of each server receives."""
     return [
         (
             "–"
             if phase in PHASES_UNKNOWN_TO_DAPHNE and server == "daphne"
-            else getattr(effects, server).outcome or unchanged
+            else getattr(effects, server).outcome
         )
         for server in rules.SERVERS
     ]
@@ -241,15 +241,15 @@ def outcomes(phase: rules.Phase, effects: Any, unchanged: str) -> list[str]:
 def rule_rows(phase: rules.Phase) -> Iterator[list[str]]:
     for kind, of_kind in RULES[phase].items():
         for rule in of_kind:
-            cells = outcomes(phase, rule, unchanged="as sent")
+            cells = outcomes(phase, rule.effects)
             remedy = rule.remedy if set(cells) - {"–", "as sent"} else ""
-            yield [EVENTS.get(kind, "any other"), rule.says, *cells, remedy]
+            yield [EVENTS.get(kind, "any other"), rule.description, *cells, remedy]
 
 
 def ending_rows() -> Iterator[list[str]]:
     for phase, endings in rules.ENDINGS.items():
         for what, effects in zip(("raises", "returns"), endings, strict=True):
-            yield [PHASES[phase], what, *outcomes(phase, effects, unchanged="")]
+            yield [PHASES[phase], what, *outcomes(phase, effects)]
 
 
 def green_row(row: Sequence[str]) -> list[str]:

@@ -1,0 +1,351 @@
+"""``RecordingApplicationCommunicator``: the task of the application, and its queues.
+
+Mirrors ``channels/testing/application.py`` and, below it, ``asgiref/testing.py``. All
+that waits for the application, or ends it, is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import types
+from collections.abc import Callable, Generator
+from typing import Any
+
+from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
+from channels.testing import ApplicationCommunicator
+
+from . import stuck
+from .database import TransactionGuard
+from .recording import Direction, Interruption, Recording, event_type
+from .transcript import format_not_stopped, format_stuck
+
+#: Seconds that an application has to stop, as in ``disconnect()``: after
+#: ``websocket.disconnect``, and after each cancellation.
+SHUTDOWN_TIMEOUT = 1.0
+#: How often an application that suppresses its cancellation is cancelled.
+MAX_CANCELLATIONS = 3
+
+
+class RecordingQueue(asyncio.Queue[Any]):
+    """Records every event that is put into it, and wakes whoever waits for a change.
+
+    The application holds its queues. They hold the recording and nothing else: if they
+    held the communicator, dropping it could no longer stop the application.
+    """
+
+    def __init__(self, recording: Recording, direction: Direction) -> None:
+        super().__init__()
+        self._recording = recording
+        self._direction = direction
+        self._waiters: list[asyncio.Future[bool]] = []
+
+    def _put(self, item: object) -> None:
+        self._recording.add(self._direction, item)
+        super()._put(item)
+        if self._waiters:
+            self.wake()
+
+    def take_frames(self) -> list[Any]:
+        """Take the data frames out; everything else stays, in its order."""
+        frames = []
+        for _ in range(self.qsize()):
+            event = self._get()
+            if event_type(event) == "websocket.send":
+                frames.append(event)
+            else:
+                super()._put(event)
+        return frames
+
+    def wake(self) -> None:
+        """Let every ``wait_until()`` check its condition."""
+        for waiter in self._waiters:
+            _set(waiter, True)
+
+    async def wait_until(
+        self, condition: Callable[[], bool], timeout: float | None
+    ) -> bool:
+        """Wait until the condition holds, which each event and ``wake()`` may change.
+
+        Return False if the timeout expires first. One of 0 or less has expired in the
+        next turn of the event loop, whatever happens in it, as with the parent class.
+        """
+        if condition():
+            return True
+        loop = asyncio.get_running_loop()
+        # The clock of the event loop, because that of the test may be frozen.
+        deadline = None if timeout is None else loop.time() + timeout
+        # Most applications answer within one turn, and a turn takes no timer. When the
+        # second one is over, what the application scheduled before it answered has run,
+        # as with the parent class.
+        await _next_turn()
+        if timeout is not None and timeout <= 0:
+            return False
+        if condition():
+            await _next_turn()
+        while not condition():
+            if not await self._wait_for_change(loop, deadline):
+                return False
+            if deadline is not None and loop.time() >= deadline:
+                return condition()
+        return True
+
+    async def _wait_for_change(
+        self, loop: asyncio.AbstractEventLoop, deadline: float | None
+    ) -> bool:
+        """Return True when an event is put or ``wake()`` is called, False too late."""
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = None
+        if deadline is not None:
+            timer = loop.call_at(deadline, _set, waiter, False)
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        finally:
+            self._waiters.remove(waiter)
+            if timer is not None:
+                timer.cancel()
+
+
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    """Let the event loop go on once. Not asyncio.sleep(0), which tests replace."""
+    yield
+
+
+def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(changed)
+
+
+class ApplicationRun:
+    """The run of one application: its queues, its task, and what has passed.
+
+    Apart from the communicator, for the reason above.
+    """
+
+    def __init__(self) -> None:
+        self.recording = Recording()
+        self.input_queue = RecordingQueue(self.recording, "receive")
+        self.output_queue = RecordingQueue(self.recording, "send")
+        #: Where it was waiting when a call cancelled it.
+        self.stuck: stuck.Stuck | None = None
+        self.is_forced = False
+        #: How a call has cancelled it, in words.
+        self.cancelled_by = ""
+        self.last_output: Any = None
+        #: None until the application is started.
+        self.task: asyncio.Task[Any] | None = None
+
+    def watch(self, task: asyncio.Task[Any], guard: TransactionGuard) -> None:
+        def ended(task: asyncio.Task[Any]) -> None:
+            guard.release()
+            interruption: Interruption | None = None
+            if self.is_forced:
+                interruption = "forced"
+            elif task.cancelled():
+                interruption = "cancelled"
+            self.recording.end(interruption, self.exception)
+            self.output_queue.wake()
+
+        self.task = task
+        # Before anything that awaits the application adds a callback of its own.
+        task.add_done_callback(ended)
+
+    def take_event(self) -> Any:
+        self.last_output = self.output_queue.get_nowait()
+        return self.last_output
+
+    async def wait_until_ended(self, timeout: float | None) -> None:
+        if self.task is not None:
+            await self.output_queue.wait_until(self.task.done, timeout)
+
+    async def stop(self) -> None:
+        """Cancel the application until it has ended.
+
+        If it suppresses its cancellation, cancel it again every second, and in the end
+        close its coroutine. Raise ``AssertionError`` if even that does not end it. If
+        this call is cancelled, raise that when the application has ended.
+        """
+        __tracebackhide__ = True
+        task = self.task
+        if task is None or task.done():
+            return
+        self.stuck = stuck.find(task)
+        cancelled: asyncio.CancelledError | None = None
+        for attempt in range(MAX_CANCELLATIONS + 1):
+            if attempt == MAX_CANCELLATIONS:
+                # What suppresses every CancelledError hardly suppresses a
+                # GeneratorExit.
+                self.is_forced = True
+                coroutine: Any = task.get_coro()
+                with contextlib.suppress(RuntimeError):
+                    coroutine.close()
+            task.cancel()
+            try:
+                await self.wait_until_ended(SHUTDOWN_TIMEOUT)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            if task.done():
+                break
+        if cancelled is not None:
+            raise cancelled
+        if not task.done():
+            self.assert_stopped()
+
+    def assert_stopped(self) -> None:
+        """Raise ``AssertionError`` if the application suppressed its cancellation."""
+        __tracebackhide__ = True
+        if self.is_forced:
+            raise AssertionError(format_not_stopped(self.where_stuck()))
+
+    @property
+    def is_running(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether a test has ended the application, by whichever means."""
+        return self.task is not None and (self.is_forced or self.task.cancelled())
+
+    @property
+    def ended_on_its_own(self) -> bool:
+        done = self.task is not None and self.task.done()
+        return done and not self.was_cancelled
+
+    def exception(self) -> BaseException | None:
+        """Return what the application has raised, which marks it as retrieved."""
+        if self.task is None or not self.ended_on_its_own:
+            return None
+        return self.task.exception()
+
+    def raise_if_forced(self) -> None:
+        """Raise what a cancelled application raises, and not what close() causes."""
+        if self.is_forced:
+            raise asyncio.CancelledError
+
+    def where_stuck(self) -> str:
+        """Return where the application is waiting, or was when it was cancelled."""
+        if self.task is not None and not self.task.done():
+            return format_stuck(self.recording, *stuck.find(self.task))
+        return "" if self.stuck is None else format_stuck(self.recording, *self.stuck)
+
+
+class RecordingApplicationCommunicator(ApplicationCommunicator):
+    """``channels.testing.ApplicationCommunicator``, which records what passes.
+
+    A call that waits returns as soon as the application has ended.
+    """
+
+    _future: Any = None  # asgiref before 3.9 has no such attribute
+
+    def __init__(self, application: Any, scope: Any) -> None:
+        # Not super(), which is WebsocketCommunicator: a subclass that skips that
+        # constructor by super(WebsocketCommunicator, self).__init__(application, scope)
+        # arrives here, because with the changed import the name is our class.
+        ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
+
+    @functools.cached_property
+    def _application_run(self) -> ApplicationRun:
+        # Made when it is first used, because subclasses skip the constructors.
+        return ApplicationRun()
+
+    # asgiref before 3.9 assigns the queues and the task in its constructor, hence the
+    # setters. Since then all three are made when they are first used.
+
+    @property
+    def input_queue(self) -> asyncio.Queue[Any]:
+        return self._application_run.input_queue
+
+    @input_queue.setter
+    def input_queue(self, queue: asyncio.Queue[Any]) -> None:
+        pass
+
+    @property
+    def output_queue(self) -> asyncio.Queue[Any]:
+        return self._application_run.output_queue
+
+    @output_queue.setter
+    def output_queue(self, queue: asyncio.Queue[Any]) -> None:
+        pass
+
+    @property
+    def future(self) -> asyncio.Task[Any]:
+        if self._future is None:
+            # Before the first step of the application, which an eager task takes here.
+            guard = TransactionGuard()
+            self._application_run.watch(super().future, guard)
+        task: asyncio.Task[Any] = self._future
+        return task
+
+    @future.setter
+    def future(self, task: asyncio.Task[Any]) -> None:
+        if self._future is None and isinstance(task, asyncio.Task):
+            self._future = task
+            self._application_run.watch(task, TransactionGuard())
+
+    async def send_input(self, message: dict[str, Any]) -> None:
+        self._application_run.raise_if_forced()
+        # Not super(), where Channels replaces for the time of each call what a
+        # TransactionGuard replaces for the whole run.
+        await AsgirefCommunicator.send_input(self, message)  # type: ignore
+
+    async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
+        __tracebackhide__ = True
+        run, future = self._application_run, self.future
+        queue = run.output_queue
+        if future.done():
+            run.raise_if_forced()
+            future.result()
+        if queue.empty():
+            in_time = await queue.wait_until(
+                lambda: not queue.empty() or future.done(), timeout
+            )
+            if not in_time:
+                await run.stop()
+                if run.was_cancelled:
+                    raise asyncio.TimeoutError
+            if not in_time or queue.empty():
+                future.result()
+                raise asyncio.TimeoutError
+        event: dict[str, Any] = run.take_event()
+        return event
+
+    async def receive_nothing(
+        self, timeout: float = 0.1, interval: float = 0.01
+    ) -> bool:
+        run, future = self._application_run, self.future
+        run.raise_if_forced()
+        nothing: bool = await super().receive_nothing(0)
+        if nothing and timeout > 0:
+            await run.output_queue.wait_until(
+                lambda: not run.output_queue.empty() or future.done(),
+                # The parent sleeps for an interval even if the timeout is shorter.
+                max(timeout, interval),
+            )
+            nothing = run.output_queue.empty()
+        return nothing
+
+    async def wait(self, timeout: float | None = 1) -> None:
+        """Wait for the application to end, and raise what it raises.
+
+        When ``timeout`` seconds have passed, or if this call is cancelled, it cancels
+        the application and returns, as the parent does.
+        """
+        __tracebackhide__ = True
+        run, future = self._application_run, self.future
+        if not future.done():
+            try:
+                await run.wait_until_ended(timeout)
+            except asyncio.CancelledError:
+                pass
+        if not future.done():
+            run.cancelled_by = f"it was cancelled during wait(timeout={timeout})"
+            try:
+                await run.stop()
+            except asyncio.CancelledError:
+                pass
+        run.assert_stopped()
+        if not future.cancelled():
+            future.result()

@@ -1,0 +1,268 @@
+"""What has passed between a test and the application: plain data, no I/O, no asyncio.
+
+An application may send anything at all. Whatever is not what ASGI defines reads as
+absent, and reading it never raises.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, NoReturn
+
+Direction = Literal["receive", "send"]
+#: How a test ends an application: by cancelling it, or by closing its coroutine.
+Interruption = Literal["cancelled", "forced"]
+
+
+class Record(NamedTuple):
+    """One event, as sent."""
+
+    #: The ASGI callable that the event passed through, as the application knows it:
+    #: the application receives what the test sends.
+    direction: Literal["receive", "send"]
+    #: The ASGI event: a read-only copy, if it is a mapping as ASGI requires.
+    event: Any
+    #: Seconds since the first event of the transcript.
+    seconds: float
+
+
+class DenialResponse(NamedTuple):
+    """The HTTP response that the application sent to reject the handshake.
+
+    ASGI extension ``websocket.http.response``, "WebSocket Denial Response".
+    """
+
+    #: The HTTP status.
+    status: int
+    #: The headers as sent: pairs of ``bytes``.
+    headers: list[tuple[bytes, bytes]]
+    #: The body as far as it has been sent, in one piece.
+    body: bytes
+
+
+class Ending(NamedTuple):
+    """How the application ended."""
+
+    #: How many events had passed.
+    position: int
+    #: Seconds since the first event.
+    seconds: float
+    #: None if the application ended on its own.
+    interruption: Interruption | None
+    #: Return what the application raised, or None. Called only to judge or to show the
+    #: ending, because asyncio logs an exception that nobody has retrieved.
+    exception: Callable[[], BaseException | None]
+
+
+class Recording:
+    """Everything that has passed so far. It only ever grows at its end."""
+
+    # An attribute of the class, because mock.patch("time.perf_counter") and freezegun
+    # replace what modules hold.
+    now = staticmethod(time.perf_counter)
+
+    def __init__(self) -> None:
+        #: When it was made, on the clock of now().
+        self.made = self.now()
+        # Plain tuples: most records of most tests are never looked at.
+        self.records: list[tuple[Direction, Any, float]] = []
+        self.ending: Ending | None = None
+        self._start = 0.0
+        # What the first events up to _read_on_to say, see _read_on().
+        self._read_on_to = 0
+        self._accepted = False
+        self._close: Mapping[str, Any] | None = None
+        self._denial: list[Mapping[str, Any]] = []
+
+    def add(self, direction: Direction, event: object) -> None:
+        now = self.now()
+        if not self.records:
+            self._start = now
+        self.records.append((direction, _copy_event(event), now - self._start))
+
+    def end(
+        self,
+        interruption: Interruption | None,
+        exception: Callable[[], BaseException | None],
+    ) -> None:
+        seconds = self.now() - self._start if self.records else 0.0
+        self.ending = Ending(len(self.records), seconds, interruption, exception)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the application has sent ``websocket.accept``."""
+        self._read_on()
+        return self._accepted
+
+    @property
+    def close(self) -> Mapping[str, Any] | None:
+        """The first ``websocket.close`` of the application."""
+        self._read_on()
+        return self._close
+
+    @property
+    def denial_response(self) -> DenialResponse | None:
+        """The first denial response of the application, as far as it has been sent."""
+        self._read_on()
+        if not self._denial:
+            return None
+        start, *parts = self._denial
+        headers = start.get("headers", ())
+        return DenialResponse(
+            start.get("status"),  # type: ignore[arg-type]  # whatever was sent
+            list(headers) if type(headers) in (list, tuple) else [],
+            b"".join(_chunks(parts)),
+        )
+
+    @property
+    def denial_in_progress(self) -> bool:
+        """Whether a denial response has started, and more of its body is to come."""
+        self._read_on()
+        return self._expects_body()
+
+    def _expects_body(self) -> bool:
+        return bool(self._denial) and (
+            len(self._denial) == 1 or has_more_body(self._denial[-1])
+        )
+
+    def _read_on(self) -> None:
+        """Read each record once, and only when somebody asks: add() stays fast."""
+        start, self._read_on_to = self._read_on_to, len(self.records)
+        for direction, event, _ in self.records[start : self._read_on_to]:
+            if direction == "receive":
+                continue
+            kind = event_type(event)
+            if kind == "websocket.accept":
+                self._accepted = True
+            elif kind == "websocket.close" and self._close is None:
+                self._close = event
+            elif kind == "websocket.http.response.start" and not self._denial:
+                self._denial.append(event)
+            elif kind == "websocket.http.response.body" and self._expects_body():
+                self._denial.append(event)
+
+
+# Reading ASGI events. Types are compared with type(), because __class__ and with it
+# isinstance() may run code of the application, and fail.
+
+
+def event_type(event: object) -> str:
+    """Return the type of an ASGI event, or ``""`` if it has none."""
+    cls = type(event)
+    # The abstract class comes last because it is slow, and every event is asked.
+    if cls is not dict and not issubclass(cls, Mapping):
+        return ""
+    mapping: Any = event
+    try:
+        kind = mapping.get("type")
+    except Exception:
+        return ""  # a mapping of the application's own making
+    if type(kind) is str:
+        return kind
+    return str.__str__(kind) if issubclass(type(kind), str) else ""
+
+
+def payload(event: Mapping[str, Any]) -> Any:
+    """Return the payload of a data frame: JSON text decoded, other text as sent.
+
+    Binary payloads are ``bytes``, also where a ``bytearray`` or a ``memoryview`` was
+    sent, because that is what a client receives.
+    """
+    return decode(*encoded_payload(event))
+
+
+def encoded_payload(event: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Return a payload that no later change of the event alters; whether it is text."""
+    data: Any = event.get("bytes")
+    if data is None:
+        return event.get("text"), True
+    if type(data) in (bytearray, memoryview):
+        try:
+            return bytes(data), False
+        except ValueError:
+            pass  # a memoryview that has been released
+    return data, False
+
+
+def decode(data: Any, is_text: bool) -> Any:
+    if is_text and issubclass(type(data), str):
+        try:
+            return _json.decode(data)
+        except (ValueError, RecursionError):
+            pass
+    return data
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON (RFC 8259 section 6)")
+
+
+#: Made once, because json.loads() makes a decoder for each call with such an argument.
+_json = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def has_more_body(event: Mapping[str, Any]) -> bool:
+    more = event.get("more_body")
+    return issubclass(type(more), int) and bool(more)
+
+
+def _chunks(parts: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    chunks = [part.get("body", b"") for part in parts]
+    return [it for it in chunks if issubclass(type(it), (bytes, bytearray))]
+
+
+def close_code(close: Mapping[str, Any]) -> int:
+    """Return the code of a ``websocket.close``: 1000 where it is absent (ASGI)."""
+    code: int | None = close.get("code")
+    return 1000 if code is None else code
+
+
+def close_reason(close: Mapping[str, Any]) -> str:
+    """Return the reason of a ``websocket.close``: empty where it is absent (ASGI)."""
+    reason: str | None = close.get("reason")
+    return "" if reason is None else reason
+
+
+# Copying, so that a later change of an event does not show.
+
+
+def _copy_event(event: Any) -> Any:
+    """Return a ``dict`` if the event is a mapping, and else the event itself."""
+    cls = type(event)
+    if cls is not dict and not issubclass(cls, Mapping):
+        return event
+    try:
+        copy = dict(event)
+    except Exception:
+        return event  # a mapping of the application's own making
+    if _IMMUTABLE.issuperset(map(type, copy.values())):
+        return copy
+    try:
+        return _copy(copy)
+    except RecursionError:
+        return copy
+
+
+_IMMUTABLE = {str, bytes, int, float, bool, type(None)}
+
+
+def _copy(value: Any) -> Any:
+    """Copy built-in containers only, which runs no code of the application."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _copy(item) for key, item in value.items()}
+    if kind is list:
+        return [_copy(item) for item in value]
+    if kind is tuple:
+        return tuple([_copy(item) for item in value])
+    if kind is bytearray:
+        return bytearray(value)
+    return value
+
+
+def read_only(event: Any) -> Any:
+    """Return a recorded event for the public: every ``dict`` there is a copy."""
+    return MappingProxyType(event) if type(event) is dict else event
