@@ -144,6 +144,8 @@ class ApplicationRun:
             interruption: Interruption | None = None
             if self.is_forced:
                 interruption = "forced"
+                if not task.cancelled():
+                    task.exception()  # ours: it shall not be logged as never retrieved
             elif task.cancelled():
                 interruption = "cancelled"
             self.recording.end(interruption, self.exception)

@@ -1,4 +1,4 @@
-"""What applications say in the tests of what clients hear."""
+"""What applications send in the tests that compare with real servers."""
 
 from contextlib import suppress
 from typing import Any, Literal
@@ -74,7 +74,7 @@ FRAMES: list[Event] = [
 
 # Every row of the README's "What real servers do", in its order.
 ROWS: dict[str, Case] = {
-    # Before the handshake is answered.
+    # Before the handshake response.
     "accepts": script(accept()),
     "closes": script(close()),
     "closes(1000)": script(close(code=1000)),
@@ -85,7 +85,7 @@ ROWS: dict[str, Case] = {
     "sends bytes, raises": script(send(bytes=b"\x00"), ending="raise"),
     "raises": script(ending="raise"),
     "returns": script(ending="return"),
-    "never answers": script(),
+    "never responds": script(),
     "accepts x of none": script(accept(subprotocol="x")),
     "accepts x of y": script(accept(subprotocol="x"), offered=("y",)),
     "accepts x of none, raises": script(accept(subprotocol="x"), ending="raise"),
@@ -166,33 +166,43 @@ STATUSES: list[object] = [
     *[600, 99, 0, -1, 1000, "401", None, True],
 ]
 DENIAL_HEADERS: list[object] = [None, [], [("a", "b")], {b"a": b"b"}, [b"a"]]
-BAD_STARTS: list[Event] = [
+MALFORMED_STARTS: list[Event] = [
     {"headers": []},
     {"status": 600, "headers": []},
     {"status": 401},
     {"status": 401, "headers": [("a", "b")]},
 ]
-NO_BODIES: list[object] = ["no", None, {}]
+MALFORMED_BODIES: list[object] = ["no", None, {}]
 DENIALS: dict[str, list[object]] = {
     "starts to deny": [DENIAL],
     "denies in part": [DENIAL, PART],
     "denies": [DENIAL, BODY],
 }
-CODES_THAT_ARE_NONE: list[object] = [None, "4000", "x", 4001.5, True, [4000]]
-ODD_REASONS: list[object] = [None, "", "\ud800", "a\x00b", 0, [], 7, b"why", ["why"]]
+MALFORMED_CODES: list[object] = [None, "4000", "x", 4001.5, True, [4000]]
+UNUSUAL_REASONS: list[object] = [
+    None,
+    "",
+    "\ud800",
+    "a\x00b",
+    0,
+    [],
+    7,
+    b"why",
+    ["why"],
+]
 CLOSES: list[Event] = [
-    *({"code": code} for code in CODES_THAT_ARE_NONE),
-    *({"code": 4000, "reason": reason} for reason in ODD_REASONS),
+    *({"code": code} for code in MALFORMED_CODES),
+    *({"code": 4000, "reason": reason} for reason in UNUSUAL_REASONS),
     {"code": None, "reason": "why"},
 ]
-ODD_TEXTS: list[object] = [
+UNUSUAL_TEXTS: list[object] = [
     *[None, "\x00\U0001f600", "NaN, but no JSON"],
     *[b"", ["t"], bytearray(b"t"), {}, 1, 0, False],
 ]
-ODD_BYTES: list[object] = [None, "", bytearray(), [1, 2], ["t"], {"a": 1}, 1, 0]
-ODD_FRAMES: list[Event] = [
-    *({"text": text} for text in ODD_TEXTS),
-    *({"bytes": data} for data in ODD_BYTES),
+UNUSUAL_BYTES: list[object] = [None, "", bytearray(), [1, 2], ["t"], {"a": 1}, 1, 0]
+UNUSUAL_FRAMES: list[Event] = [
+    *({"text": text} for text in UNUSUAL_TEXTS),
+    *({"bytes": data} for data in UNUSUAL_BYTES),
     {"text": "t", "bytes": b""},
     {"text": "t", "bytes": "b"},
     {"text": "", "bytes": b"b"},
@@ -201,7 +211,7 @@ ODD_FRAMES: list[Event] = [
     {"text": None, "bytes": b""},
     {"text": b"t", "bytes": None},
 ]
-NO_EVENTS: list[object] = [
+NOT_EVENTS: list[object] = [
     {},
     None,
     "websocket.accept",
@@ -215,9 +225,9 @@ NO_EVENTS: list[object] = [
     {"type": "http.response.start", "status": 200, "headers": []},
 ]
 
-# What the rows leave open.
-BORDERS: dict[str, Case] = {
-    # Before the handshake is answered.
+# What the rows do not cover.
+MORE_CASES: dict[str, Case] = {
+    # Before the handshake response.
     "accepts Y of y": script(accept(subprotocol="Y"), offered=("y",)),
     "accepts '' of none": script(accept(subprotocol="")),
     "accepts '' of x": script(accept(subprotocol=""), offered=("x",)),
@@ -272,7 +282,7 @@ BORDERS: dict[str, Case] = {
     "denies without body at first": script(DENIAL, body(more_body=True), BODY),
     **{
         f"denies with body {wrong!r}": script(DENIAL, body(body=wrong))
-        for wrong in NO_BODIES
+        for wrong in MALFORMED_BODIES
     },
     "denies with a str, then with bytes": script(DENIAL, body(body="no"), BODY),
     "denies in part, then with a str": script(DENIAL, PART, body(body="no")),
@@ -284,7 +294,7 @@ BORDERS: dict[str, Case] = {
     ),
     **{
         f"starts to deny with {keys}, closes": script(start(**keys), close())
-        for keys in BAD_STARTS
+        for keys in MALFORMED_STARTS
     },
     "denies in part, then without body": script(DENIAL, PART, body()),
     "denies in part, waits": script(DENIAL, PART),
@@ -328,12 +338,12 @@ BORDERS: dict[str, Case] = {
     "accepts, closes, raises": script(accept(), CLOSE_4000, ending="raise"),
     **{
         f"accepts, sends {keys}": script(accept(), send(**keys), CLOSE_4000)
-        for keys in ODD_FRAMES
+        for keys in UNUSUAL_FRAMES
     },
     "accepts, sends 100,000 brackets": script(
         accept(), send(text="[" * 100_000), CLOSE_4000
     ),
-    # Without a close, at which Daphne may drop what is so large.
+    # Without a close: Daphne may drop such a large frame if a close follows it.
     "accepts, sends 1 MiB": script(accept(), send(text="x" * 1024 * 1024)),
     "accepts, sends over 1 MiB": script(accept(), send(text="x" * 1024 * 1024 + "x")),
     "accepts, sends over 1 MiB in UTF-8": script(
@@ -344,19 +354,19 @@ BORDERS: dict[str, Case] = {
     ),
     **{
         f"{name}: {event}": script(*before, event, *after)
-        for event in NO_EVENTS
+        for event in NOT_EVENTS
         for name, before, after in (
             ("before accept", (), (accept(), CLOSE_4000)),
             ("before close", (), (close(),)),
             ("after accept", (accept(),), (FRAME, CLOSE_4000)),
             ("after close", (accept(), CLOSE_4000), ()),
-            ("after refusal", (close(),), ()),
+            ("after rejection", (close(),), ()),
         )
     },
 }
 
 
-# What is undeliverable on some of the servers, and three cases in which nothing is.
+# Cases that are undeliverable on some servers, and three in which all is delivered.
 UNDELIVERABLE: dict[str, Case] = {
     "a frame before accept": script(FRAME, close(code=4401)),
     "a close code before accept": script(close(code=4401, reason="why")),
@@ -366,7 +376,7 @@ UNDELIVERABLE: dict[str, Case] = {
     "no subprotocol though some are offered": script(accept(), offered=("x", "y")),
     "headers": script(accept(headers=[(b"x-why", b"because")])),
     "a denial response": script(DENIAL, BODY),
-    "an answer in the middle of another": script(DENIAL, accept()),
+    "a second response within the first": script(DENIAL, accept()),
     "a denial response that begins twice": script(DENIAL, DENIAL),
     "a second accept": script(accept(), accept()),
     "anything after close": script(accept(), CLOSE_4000, FRAME),
@@ -376,32 +386,32 @@ UNDELIVERABLE: dict[str, Case] = {
     "an empty frame": script(accept(), send(text="")),
     "NaN": script(accept(), send(text='{"price": NaN}')),
     "nothing": script(accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")),
-    "a refusal": script(close()),
+    "a rejection": script(close()),
     "a crash": script(accept(), FRAME, ending="raise"),
 }
 
 
-# Consumers that answer the handshake in ways that no script has.
+# Consumers with handshake responses that no script can have.
 
 
-class Denying(AsyncJsonWebsocketConsumer):
+class Raising(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         raise DenyConnection
 
 
-class SyncDenying(JsonWebsocketConsumer):
+class SyncRaising(JsonWebsocketConsumer):
     def connect(self) -> None:
         raise DenyConnection
 
 
-class Swallowing(AsyncJsonWebsocketConsumer):
+class Suppressing(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         with suppress(Exception):
             await self.send_json({"type": "jwt-expired"})
         await self.close(4401)
 
 
-class SyncSwallowing(JsonWebsocketConsumer):
+class SyncSuppressing(JsonWebsocketConsumer):
     def connect(self) -> None:
         with suppress(Exception):
             self.send_json({"type": "jwt-expired"})
@@ -411,8 +421,8 @@ class SyncSwallowing(JsonWebsocketConsumer):
 EXTENSION = "websocket.http.response"
 
 
-class Polite(AsyncJsonWebsocketConsumer):
-    """Says why it refuses, where a server offers to pass that on."""
+class Denying(AsyncJsonWebsocketConsumer):
+    """Denies with a response where the server has the extension for it."""
 
     async def connect(self) -> None:
         if EXTENSION in (self.scope.get("extensions") or {}):
@@ -422,7 +432,7 @@ class Polite(AsyncJsonWebsocketConsumer):
             await self.close()
 
 
-class SyncPolite(JsonWebsocketConsumer):
+class SyncDenying(JsonWebsocketConsumer):
     def connect(self) -> None:
         if EXTENSION in (self.scope.get("extensions") or {}):
             SyncConsumer.send(self, DENIAL)
@@ -432,14 +442,14 @@ class SyncPolite(JsonWebsocketConsumer):
 
 
 CONSUMERS: dict[str, Any] = {
+    "raising-async": Raising.as_asgi(),
+    "raising-sync": SyncRaising.as_asgi(),
+    "suppressing-async": Suppressing.as_asgi(),
+    "suppressing-sync": SyncSuppressing.as_asgi(),
     "denying-async": Denying.as_asgi(),
     "denying-sync": SyncDenying.as_asgi(),
-    "swallowing-async": Swallowing.as_asgi(),
-    "swallowing-sync": SyncSwallowing.as_asgi(),
-    "polite-async": Polite.as_asgi(),
-    "polite-sync": SyncPolite.as_asgi(),
-    "foreign-async": OriginValidator(Polite.as_asgi(), ["elsewhere.example"]),
-    "foreign-sync": OriginValidator(SyncPolite.as_asgi(), ["elsewhere.example"]),
+    "foreign-async": OriginValidator(Denying.as_asgi(), ["elsewhere.example"]),
+    "foreign-sync": OriginValidator(SyncDenying.as_asgi(), ["elsewhere.example"]),
 }
 ROUTES: list[Any] = [
     path("", scripts.perform),  # type: ignore[arg-type]

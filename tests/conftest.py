@@ -3,17 +3,17 @@ from collections.abc import AsyncIterator
 import pytest
 from asgiref.sync import sync_to_async
 
-# What fails in these modules is shown as in the modules of the tests.
+# pytest explains failing assertions in these modules, too.
 pytest.register_assert_rewrite("tests.helpers", "tests.steps")
 
 
 @pytest.fixture(autouse=True)
-async def _threads_come_to_rest() -> AsyncIterator[None]:
+async def _wait_for_threads() -> AsyncIterator[None]:
     """
     Wait for the thread of a sync consumer before the test's event loop is closed.
 
-    asgiref runs them all in one. If it sends just when the event loop stops, it waits
-    for ever for an answer, and the next test that needs it waits, too.
+    asgiref runs all sync consumers in one thread. If one sends just when the event loop
+    stops, the thread waits forever, and so does the next test that needs it.
     """
     yield
     await sync_to_async(lambda: None)()

@@ -1,4 +1,4 @@
-"""The ASGI events that the tests send, each defined once."""
+"""The ASGI events that the tests use, each defined once."""
 
 from typing import Any
 
@@ -42,6 +42,6 @@ CLOSE_WITH_REASON = close(code=4401, reason="expired")
 
 HEADERS = [(b"x-why", b"because")]
 DENIAL = start(status=401, headers=HEADERS)
-#: The whole body, and a part that is not the last.
+#: A whole body, and a part that is not the last.
 BODY = body(body=b"no")
 PART = body(body=b"Not ", more_body=True)

@@ -1,4 +1,4 @@
-"""What many of the tests need: parameters, communicators, and texts to compare."""
+"""Parameters, communicators and comparable texts that many test modules use."""
 
 import asyncio
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from channels.testing import WebsocketCommunicator
 
@@ -23,10 +24,13 @@ from tests.scripts import Kind, Script, scripted
 from tests.servers import Case
 
 TESTS = Path(__file__).parent
-#: Seconds to wait for what will happen, however slow the machine is.
+#: A timeout in seconds for what certainly happens, on however slow a machine.
 LONG = 30
-#: Seconds to wait where nothing can ever happen.
-SHORT = 0.2
+#: A timeout in seconds for what certainly does not happen.
+SHORT = 0.05
+#: Timeouts to try in turn where one has to expire, but only after the application has
+#: done something, for which a busy machine needs longer.
+TIMEOUTS = (SHORT, 2, LONG)
 
 
 CommunicatorClass = type[WebsocketCommunicator]
@@ -71,10 +75,10 @@ def client(
     return RecordingWebsocketCommunicator(application, "/ws/?token=old")
 
 
-def communicate(
+def communicator_for(
     case: Case, kind: Kind = "asgi", **attributes: object
 ) -> RecordingWebsocketCommunicator:
-    """A communicator of a class that has these attributes."""
+    """Return a communicator of a subclass that has these attributes."""
     communicator_class = type("Ours", (RecordingWebsocketCommunicator,), attributes)
     communicator: RecordingWebsocketCommunicator = communicator_class(
         scripted(case.script, kind), "/ws/", subprotocols=case.subprotocols
@@ -82,7 +86,7 @@ def communicate(
     return communicator
 
 
-async def perform(
+async def having_sent(
     *events: object,
     ending: Any = "wait",
     kind: Kind = "asgi",
@@ -90,7 +94,7 @@ async def perform(
     subprotocols: Sequence[str] = (),
     servers: Sequence[str] = SERVERS,
 ) -> RecordingWebsocketCommunicator:
-    """Let the application send its events; none is read."""
+    """Return a communicator whose application has sent these events, all unread."""
     communicator = RecordingWebsocketCommunicator(
         scripted(Script(events, ending), kind), path, subprotocols=subprotocols
     )
@@ -104,7 +108,12 @@ async def perform(
     return communicator
 
 
-# What they send and raise.
+async def wait_for_thread() -> None:
+    """Wait until the thread of the sync consumers is free."""
+    await sync_to_async(lambda: None)()
+
+
+# What they send and what calls raise.
 
 
 def drain(queue: "asyncio.Queue[Any]") -> list[Any]:
@@ -119,8 +128,8 @@ def warning_if(frames: object) -> AbstractContextManager[object]:
     return pytest.warns(UndeliverableWarning) if frames else nullcontext()
 
 
-def look(communicator: RecordingWebsocketCommunicator) -> None:
-    """At all that is derived from what was recorded."""
+def read_all_records(communicator: RecordingWebsocketCommunicator) -> None:
+    """Read everything that is derived from the recorded events."""
     assert str(communicator.transcript)
     assert repr(communicator)
     assert communicator.client_view
@@ -153,7 +162,7 @@ def only_note(error: BaseException | None) -> str:
 
 
 def readable(shown: object) -> str:
-    """What is the same on every machine, with every version of what is not ours."""
+    """Return the text without what differs between machines and versions."""
     text = str(shown)
     text = re.sub(
         r'File "\S+/(?:site-packages|python3\.\d+)/(\S+)", line \d+', r'File "\1"', text

@@ -1,4 +1,4 @@
-"""What an application may send, and what nothing can be done with but to hold it."""
+"""Objects that an application may send although they support no operation."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from tests.events import BODY
 
 
 class Hostile:
-    def refuse(self, *args: object) -> Any:
+    def fail(self, *args: object) -> Any:
         raise RuntimeError("hostile")
 
-    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = refuse
-    __eq__ = __hash__ = __lt__ = refuse
-    __repr__ = __str__ = __format__ = __bytes__ = __int__ = __index__ = refuse
-    __copy__ = __deepcopy__ = __reduce__ = __reduce_ex__ = refuse
+    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = fail
+    __eq__ = __hash__ = __lt__ = fail
+    __repr__ = __str__ = __format__ = __bytes__ = __int__ = __index__ = fail
+    __copy__ = __deepcopy__ = __reduce__ = __reduce_ex__ = fail
 
 
 class UnhashableText(str):
@@ -22,8 +22,8 @@ class UnhashableText(str):
 HOSTILE = Hostile()
 NESTED = "[" * 100_000 + "]" * 100_000
 
-#: What is no answer to a handshake, and how connect() names it.
-NO_ANSWERS: dict[str, tuple[object, str]] = {
+#: What is not a handshake response, and how connect() names it.
+NOT_RESPONSES: dict[str, tuple[object, str]] = {
     "unknown type": ({"type": "websocket.unknown", "a": 1}, "'websocket.unknown'"),
     "an event for HTTP": ({"type": "http.response.start"}, "'http.response.start'"),
     "the body of a denial": (BODY, "denial body b'no'"),

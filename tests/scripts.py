@@ -1,4 +1,4 @@
-"""Applications that send what a script says, for the tests and for real servers."""
+"""Applications that perform a script, for the tests and for real servers."""
 
 import pickle
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -21,14 +21,14 @@ Kind = Literal["asgi", "async", "sync"]
 
 
 class Boom(ValueError):
-    """How a script that ends in "raise" crashes."""
+    """What a script with the ending "raise" raises."""
 
 
 class Script(NamedTuple):
     """
-    Raw ASGI events, sent as they are as soon as ``websocket.connect`` is received,
-    and what the application does then: wait for ``websocket.disconnect``, return
-    or raise.
+    ASGI events, sent unchanged as soon as ``websocket.connect`` is received, and
+    what the application does then: wait for ``websocket.disconnect``, return or
+    raise.
     """
 
     events: tuple[object, ...]
@@ -63,8 +63,8 @@ def scripted(script: Script, kind: Kind) -> ASGI3Application:
     return application
 
 
-# The generic consumers' own send() takes text or bytes. That of their base classes
-# takes an event, and scripts have it send events that no ASGI type allows, too.
+# The send() of the generic consumers takes text or bytes. That of their base classes
+# takes an event, and scripts also have events that ASGI's types do not allow.
 
 
 class AsyncScripted(AsyncWebsocketConsumer):
@@ -91,12 +91,12 @@ class SyncScripted(WebsocketConsumer):
 
 def to_query_string(script: Script, kind: Kind) -> str:
     """
-    The query string that has ``application`` perform a script.
+    Return the query string that makes ``application`` perform a script.
 
-    A pickle, because a script holds what no other format keeps: lone surrogates, a
-    ``bytearray``, a dict where text belongs. Unpickling runs code, but the only
-    client here is our own test, on loopback. Compressed, because servers take no
-    URL over 8 KiB, and scripts hold thousands of equal frames.
+    It is a pickle, because a script holds what no other format preserves: lone
+    surrogates, a ``bytearray``, a dict in place of text. Unpickling runs code, but the
+    only client here is our own test, on loopback. It is compressed, because servers
+    reject a URL over 8 KiB, and scripts hold thousands of equal frames.
     """
     return urlsafe_b64encode(compress(pickle.dumps((script, kind)))).decode()
 

@@ -1,4 +1,4 @@
-"""The real servers, and what a real client gets from them."""
+"""Run the real servers, and observe what a real client receives from them."""
 
 import asyncio
 import os
@@ -29,9 +29,9 @@ COMMAND_LINES: dict[Server, str] = {
     "hypercorn": "hypercorn -b 127.0.0.1:{port} {application}",
 }
 
-# How long a client hears nothing before it takes it that nothing will come. Daphne
-# reports a crash up to one second late.
-PATIENCE = 10.0
+# Seconds without a frame after which a client stops waiting. Daphne reports a crash up
+# to one second late.
+TIMEOUT = 10.0
 
 
 class Case(NamedTuple):
@@ -42,7 +42,7 @@ class Case(NamedTuple):
     @property
     def spoils_daphne(self) -> bool:
         """
-        Whether Daphne may tell no later client of a crash, until it is restarted.
+        Whether Daphne may report no crash to any later client, until it is restarted.
 
         A subprotocol that was not offered leaves it between handshake and
         connection. When the application then raises, Daphne's check for crashed
@@ -58,13 +58,13 @@ class Case(NamedTuple):
 
 class Observed(NamedTuple):
     """
-    What a client got.
+    What a client received.
 
-    ``status`` is that of the HTTP answer, also of a 101 the client then refused, and
-    None if there was no answer. ``headers`` (names in lower case) and ``body`` are
-    those of a complete answer that the client did not refuse. ``close_code`` and
-    ``close_reason`` are those of a browser's ``CloseEvent``, and None if the
-    connection stayed open.
+    ``status`` is that of the HTTP response, also of a 101 that the client then
+    rejected, and None if there was no response. ``headers`` (names in lower case) and
+    ``body`` are those of a complete response that the client did not reject.
+    ``close_code`` and ``close_reason`` are those of a browser's ``CloseEvent``, and
+    None if the connection stayed open.
     """
 
     status: int | None
@@ -80,11 +80,11 @@ class Observed(NamedTuple):
 def serving(
     server: Server, *options: str, application: str = "tests.scripts:application"
 ) -> Iterator[str]:
-    """Run a server as in production, and give its URL."""
+    """Run a server as in production, and yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     command_line = COMMAND_LINES[server].format(port=port, application=application)
-    # How strict Python is with the tests is not how servers are run.
+    # Servers are not run with the warnings and the mode that the tests are run with.
     environment = os.environ | {"PYTHONWARNINGS": "", "PYTHONDEVMODE": ""}
     environment.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     with tempfile.TemporaryFile() as log:
@@ -98,22 +98,22 @@ def serving(
         )
         try:
             deadline = time.monotonic() + 60
-            while not answers(port):
+            while not is_responding(port):
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    raise RuntimeError(f"{server}: no answer\n{log.read().decode()}")
+                    raise RuntimeError(f"{server}: no response\n{log.read().decode()}")
                 time.sleep(0.05)
             yield f"ws://127.0.0.1:{port}"
         finally:
-            # The whole group: Hypercorn serves from a process of its own.
+            # Kill the whole group: Hypercorn serves from a child process.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def answers(port: int) -> bool:
-    """Listening is not enough: Hypercorn listens before it loads the application."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+def is_responding(port: int) -> bool:
+    """Return whether it responds. Hypercorn listens before it loads the application."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
         connection.request("GET", "/")
         connection.getresponse()
@@ -126,18 +126,18 @@ def answers(port: int) -> bool:
 
 
 class connect_without_redirects(connect):
-    """Browsers follow no redirect that answers a WebSocket handshake."""
+    """Like browsers, follow no redirect in response to a WebSocket handshake."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
 
 
 async def observe(url: str, case: Case) -> Observed:
-    """Have the server perform a script, and listen until it has no more to say."""
+    """Make the server perform a script, and receive until nothing more arrives."""
     status_line = bytearray()
 
     class Connection(ClientConnection):
-        # The library hides the status of an answer that it refuses or that breaks off.
+        # The library hides the status of a rejected or truncated response.
         def data_received(self, data: bytes) -> None:
             status_line.extend(data[: len("HTTP/1.1 101") - len(status_line)])
             super().data_received(data)
@@ -148,7 +148,7 @@ async def observe(url: str, case: Case) -> Observed:
     close_code: int | None = 1006
     close_reason: str | None = ""
 
-    async def listen(connection: ClientConnection) -> None:
+    async def receive_all(connection: ClientConnection) -> None:
         with suppress(ConnectionClosed):
             async for message in connection:
                 messages.append(message)
@@ -158,7 +158,7 @@ async def observe(url: str, case: Case) -> Observed:
             f"{url}/?{to_query_string(case.script, case.kind)}",
             subprotocols=[Subprotocol(name) for name in case.subprotocols] or None,
             proxy=None,
-            open_timeout=PATIENCE,
+            open_timeout=TIMEOUT,
             close_timeout=1,
             max_size=None,
             ping_interval=None,
@@ -166,15 +166,15 @@ async def observe(url: str, case: Case) -> Observed:
         ) as connection:
             response = connection.response
             subprotocol = connection.subprotocol
-            listening = asyncio.create_task(listen(connection))
-            heard = -1
-            while not listening.done() and heard < len(messages):
-                heard = len(messages)
-                await asyncio.wait([listening], timeout=PATIENCE)
+            receiving = asyncio.create_task(receive_all(connection))
+            received = -1
+            while not receiving.done() and received < len(messages):
+                received = len(messages)
+                await asyncio.wait([receiving], timeout=TIMEOUT)
             close_code = connection.close_code
             close_reason = connection.close_reason
-    except InvalidStatus as refusal:
-        response = refusal.response
+    except InvalidStatus as rejection:
+        response = rejection.response
     except (InvalidHandshake, asyncio.TimeoutError):
         pass
     headers = response.headers.raw_items() if response else ()
@@ -191,11 +191,11 @@ async def observe(url: str, case: Case) -> Observed:
 
 async def observe_all(url: str, cases: Sequence[Case]) -> list[Observed]:
     """
-    Observe many cases side by side, as many take their time.
+    Observe many cases concurrently, because many of them take long.
 
-    Those that spoil Daphne come last. They don't see themselves that it is spoiled,
-    but whoever uses the server after them does. A flood of frames keeps a server from
-    answering anyone else: observe it alone.
+    Those that spoil Daphne come last: they are not affected themselves, but later
+    clients of the server are. A flood of frames keeps a server from responding to
+    other clients: observe it alone.
     """
     observed: dict[int, Observed] = {}
     at_once = asyncio.Semaphore(50)

@@ -1,4 +1,4 @@
-"""What tests do step by step, to compare what either class makes of it."""
+"""Perform the same steps with both classes, and compare the outcomes."""
 
 import asyncio
 import inspect
@@ -11,12 +11,12 @@ from channels.testing import WebsocketCommunicator
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.helpers import LONG, drain
 
-#: One thing a test does with a communicator. Any: tests do what types forbid, too.
+#: One call on a communicator. Any, because tests also pass arguments of wrong types.
 Step = Callable[[Any], object]
 
 
 class Outcome(NamedTuple):
-    """What a test sees of a step that it takes."""
+    """What a step returned or raised."""
 
     returned: object = None
     raised: type[BaseException] | None = None
@@ -24,34 +24,34 @@ class Outcome(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a test sees of all its steps, and what they leave behind."""
+    """The outcomes of all steps, and the state that they leave."""
 
     outcomes: list[Outcome]
     unread: list[object]
-    unheard: list[object]
+    unreceived: list[object]
     response_headers: object
     ended: bool
     cancelled: bool
     exception: type[BaseException] | None
 
 
-async def take(step: Step, it: object) -> Outcome:
+async def perform_step(step: Step, it: object) -> Outcome:
     try:
         result = step(it)
         return Outcome(await result if inspect.isawaitable(result) else result)
     except (Exception, asyncio.CancelledError) as exception:
-        # In the texts that Python makes is the name of the class.
+        # Python puts the name of the class into the text of a TypeError.
         text = str(exception).replace("RecordingWebsocket", "Websocket")
         return Outcome(raised=type(exception), text=text)
 
 
-async def see(
+async def observe(
     communicator_class: type[WebsocketCommunicator],
     application: ASGI3Application,
     steps: Iterable[Step],
 ) -> Seen:
     communicator = communicator_class(application, "/ws/notes/?token=old")
-    outcomes = [await take(step, communicator) for step in steps]
+    outcomes = [await perform_step(step, communicator) for step in steps]
     future = communicator.future
     ended = future.done()
     seen = Seen(
@@ -69,9 +69,15 @@ async def see(
 
 
 async def assert_same(application: ASGI3Application, *steps: Step) -> None:
-    """Both see the same; of an exception without text the parent sees no text."""
-    parent = await see(WebsocketCommunicator, application, steps)
-    ours = await see(RecordingWebsocketCommunicator, application, steps)
+    """Perform the steps with both classes, and assert that their outcomes are equal."""
+    assert_equal(
+        await observe(WebsocketCommunicator, application, steps),
+        await observe(RecordingWebsocketCommunicator, application, steps),
+    )
+
+
+def assert_equal(parent: Seen, ours: Seen) -> None:
+    """Assert equal outcomes, but for texts where the parent's exception has none."""
     without_our_texts = [
         our._replace(text="") if its.raised and not its.text else our
         for its, our in zip(parent.outcomes, ours.outcomes)
@@ -88,14 +94,14 @@ def receive(it: WebsocketCommunicator) -> object:
     return it.receive_output(LONG)
 
 
-async def ended(it: WebsocketCommunicator) -> None:
+async def wait_for_end(it: WebsocketCommunicator) -> None:
     await asyncio.wait([it.future], timeout=LONG)
 
 
-async def arrived(it: WebsocketCommunicator) -> None:
+async def wait_for_output(it: WebsocketCommunicator) -> None:
     while it.output_queue.empty():
         await asyncio.sleep(0)
 
 
-def drained(it: WebsocketCommunicator) -> None:
+def drain_output(it: WebsocketCommunicator) -> None:
     drain(it.output_queue)

@@ -1,4 +1,4 @@
-"""``async with``: it leaves no task, masks nothing, and raises what nobody has seen."""
+"""``async with`` ends the application, masks no exception, and raises a crash."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL
 from tests.helpers import each_consumer
 from tests.scripts import Boom, Kind, Script, scripted
 
-#: Seconds after which a block that does not end fails its test.
+#: Seconds after which a test fails because its block has not ended.
 LIMIT = 30
 
 
@@ -35,37 +35,37 @@ each_body = pytest.mark.parametrize("body", ["passes", "raises", "is cancelled"]
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The application gets less than a second to end."""
+def short_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time in which the application has to end."""
     monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.05)
 
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """What a sync consumer hangs in: it does not block its thread for ever."""
+    """Yield what a sync consumer waits for, and set it after the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
-class AsyncHanging(AsyncWebsocketConsumer):
-    """Takes no notice of ``websocket.disconnect``, nor of so many cancellations."""
+class AsyncSuppressing(AsyncWebsocketConsumer):
+    """Ignores ``websocket.disconnect``, and so many cancellations."""
 
     def __init__(
         self, ignored: float = 0, events: Sequence[asyncio.Event] = ()
     ) -> None:
         super().__init__()
         self.ignored = ignored
-        #: Set when it gets ``websocket.disconnect``, and at each cancellation.
+        #: Set when it receives ``websocket.disconnect``, and at each cancellation.
         self.events = list(events)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         if self.events:
             self.events.pop(0).set()
 
     async def disconnect(self, code: int) -> None:
         while True:
-            self.tell()
+            self.notify()
             try:
                 await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
@@ -74,7 +74,7 @@ class AsyncHanging(AsyncWebsocketConsumer):
                     raise
 
 
-class SyncHanging(WebsocketConsumer):
+class SyncBlocking(WebsocketConsumer):
     def __init__(self, released: threading.Event) -> None:
         super().__init__()
         self.released = released
@@ -83,13 +83,13 @@ class SyncHanging(WebsocketConsumer):
         self.released.wait()
 
 
-class Endless:
-    """Applications that nothing ends, until ``stop()``."""
+class Unstoppable:
+    """Applications that suppress every cancellation until ``stop()`` is called."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
 
-    async def deaf(
+    async def suppressing(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         self.task = asyncio.current_task()
@@ -100,7 +100,7 @@ class Endless:
     async def waiting(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        await asyncio.ensure_future(self.deaf(scope, receive, send))
+        await asyncio.ensure_future(self.suppressing(scope, receive, send))
 
     def stop(self) -> None:
         task, self.task = self.task, None
@@ -121,7 +121,7 @@ async def connect(communicator: RecordingWebsocketCommunicator) -> None:
     await communicator.connect()
 
 
-async def see_crash(communicator: RecordingWebsocketCommunicator) -> None:
+async def connect_and_crash(communicator: RecordingWebsocketCommunicator) -> None:
     with pytest.raises(Boom):
         await communicator.connect()
 
@@ -137,7 +137,7 @@ async def disconnect(communicator: RecordingWebsocketCommunicator) -> None:
 
 
 class Block:
-    """An ``async with`` block, how its body begins, and how it ends."""
+    """An ``async with`` block, the first call in its body, and how the body ends."""
 
     communicator: RecordingWebsocketCommunicator
 
@@ -147,7 +147,7 @@ class Block:
         self.application = application
         self.arrive = arrive
         self.body = body
-        self.error = Exception("the body's")
+        self.error = Exception("raised by the body")
 
     async def run(self) -> None:
         self.communicator = RecordingWebsocketCommunicator(self.application, "/")
@@ -165,7 +165,7 @@ class Block:
     def ends_as_it_should(
         self, task: asyncio.Task[None], crash: BaseException | None = None
     ) -> bool:
-        """As its body does, or else with the crash that nobody has seen."""
+        """Return whether the block ended as its body did, or raised the given crash."""
         if self.body == "is cancelled":
             return task.cancelled()
         expected = self.error if self.body == "raises" else crash
@@ -182,14 +182,14 @@ async def ended(main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 def run(
     main: Coroutine[Any, Any, None], released: threading.Event | None = None
 ) -> asyncio.Task[None]:
-    """Run it to its end, and give its task. It ends, and leaves no other task."""
-    # Not asyncio.run(): it would wait for what a mistake leaves behind.
+    """Return its finished task. Fail if it does not end or leaves another task."""
+    # Not asyncio.run(): it would wait for tasks that are left by mistake.
     loop = asyncio.new_event_loop()
     try:
         task = loop.run_until_complete(ended(main))
         assert asyncio.all_tasks(loop) == set()
         if released is not None:
-            # The consumer's thread has still to tell the loop that it is done.
+            # The consumer's thread has yet to notify the loop that it has ended.
             released.set()
             loop.run_until_complete(sync_to_async(lambda: None)())
     finally:
@@ -197,15 +197,19 @@ def run(
     return task
 
 
-#: What the application does, how the test gets there, and whether the application has
-#: raised what the test has not seen.
+#: What the application does, the first call of the block, and whether the application
+#: has raised an exception that no call has raised.
 STATES: dict[str, tuple[Script, Arrive, bool]] = {
     "never connected": (Script((ACCEPT,)), nothing, False),
     "accepted": (Script((ACCEPT,)), connect, False),
     "rejected": (Script((CLOSE,)), connect, False),
     "denied": (Script((DENIAL, BODY)), connect, False),
-    "crashed unseen": (Script((ACCEPT,), "raise"), connect, True),
-    "crashed and seen": (Script((), "raise"), see_crash, False),
+    "crashed": (Script((ACCEPT,), "raise"), connect, True),
+    "crashed, and a call has raised it": (
+        Script((), "raise"),
+        connect_and_crash,
+        False,
+    ),
     "returned": (Script((ACCEPT,), "return"), connect, False),
     "timed out": (Script(()), time_out, False),
     "disconnected": (Script((ACCEPT,)), disconnect, False),
@@ -215,25 +219,27 @@ STATES: dict[str, tuple[Script, Arrive, bool]] = {
 @each_body
 @pytest.mark.parametrize("state", STATES)
 @each_consumer
-def test_a_block_ends_as_its_body_does(body: str, state: str, kind: Kind) -> None:
-    script, arrive, is_unseen = STATES[state]
+def test_a_block_returns_or_raises_as_its_body_does(
+    body: str, state: str, kind: Kind
+) -> None:
+    script, arrive, is_unraised = STATES[state]
     block = Block(scripted(script, kind), arrive, body)
     task = run(block.run())
-    crash = block.communicator.future.exception() if is_unseen else None
-    assert isinstance(crash, Boom) == is_unseen
+    crash = block.communicator.future.exception() if is_unraised else None
+    assert isinstance(crash, Boom) == is_unraised
     assert block.ends_as_it_should(task, crash)
 
 
 @each_body
 @each_consumer
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_shutdown")
 def test_an_application_that_hangs_is_cancelled(
     body: str, kind: Kind, released: threading.Event
 ) -> None:
     application = (
-        AsyncHanging.as_asgi()
+        AsyncSuppressing.as_asgi()
         if kind == "async"
-        else SyncHanging.as_asgi(released=released)
+        else SyncBlocking.as_asgi(released=released)
     )
     block = Block(application, connect, body)
     task = run(block.run(), released)
@@ -243,31 +249,31 @@ def test_an_application_that_hangs_is_cancelled(
 
 @each_body
 @pytest.mark.parametrize("ignored", [1, 2, math.inf])
-@pytest.mark.usefixtures("impatient")
-def test_an_application_that_ignores_its_cancellation_is_ended(
+@pytest.mark.usefixtures("short_shutdown")
+def test_an_application_that_suppresses_its_cancellation_is_ended(
     body: str, ignored: float
 ) -> None:
-    block = Block(AsyncHanging.as_asgi(ignored=ignored), connect, body)
+    block = Block(AsyncSuppressing.as_asgi(ignored=ignored), connect, body)
     task = run(block.run())
     assert block.ends_as_it_should(task)
     assert block.communicator.future.done()
 
 
 @each_body
-@pytest.mark.parametrize("name", ["deaf", "waiting"])
-@pytest.mark.usefixtures("impatient")
-def test_a_block_ends_even_if_nothing_ends_the_application(
+@pytest.mark.parametrize("name", ["suppressing", "waiting"])
+@pytest.mark.usefixtures("short_shutdown")
+def test_a_block_ends_although_the_application_suppresses_every_cancellation(
     body: str, name: str
 ) -> None:
-    endless = Endless()
+    unstoppable = Unstoppable()
 
     async def main() -> None:
-        block = Block(getattr(endless, name), start, body)
+        block = Block(getattr(unstoppable, name), start, body)
         task = await ended(block.run())
         crash = task.exception() if body == "passes" else None
         assert isinstance(crash, AssertionError) == (body == "passes")
         assert block.ends_as_it_should(task, crash)
-        endless.stop()
+        unstoppable.stop()
         await asyncio.wait([block.communicator.future], timeout=LIMIT)
 
     assert run(main()).exception() is None
@@ -280,18 +286,18 @@ def test_a_block_ends_even_if_nothing_ends_the_application(
     "name",
     ["connect", "receive_output", "receive_from", "wait_closed", "wait", "disconnect"],
 )
-def test_a_crash_that_a_call_has_shown_is_not_raised_again(name: str) -> None:
-    async def see_crash(communicator: RecordingWebsocketCommunicator) -> None:
+def test_a_crash_that_a_call_has_raised_is_not_raised_again(name: str) -> None:
+    async def connect_and_crash(communicator: RecordingWebsocketCommunicator) -> None:
         await communicator.send_input(CONNECT)
         with pytest.raises(Boom):
             await getattr(communicator, name)()
 
-    block = Block(scripted(Script((), "raise"), "asgi"), see_crash)
+    block = Block(scripted(Script((), "raise"), "asgi"), connect_and_crash)
     assert run(block.run()).exception() is None
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_only_a_stop_that_raises_the_crash_has_shown_it(shown: bool) -> None:
+def test_a_crash_that_stop_has_not_raised_is_raised_by_the_block(shown: bool) -> None:
     async def stop(communicator: RecordingWebsocketCommunicator) -> None:
         await start(communicator)
         with suppress(Boom):
@@ -320,8 +326,8 @@ async def crashing_when_cancelled(
 
 @each_body
 @pytest.mark.parametrize("application", [crashing_at_the_end, crashing_when_cancelled])
-@pytest.mark.usefixtures("impatient")
-def test_what_the_application_raises_as_it_ends_is_raised(
+@pytest.mark.usefixtures("short_shutdown")
+def test_an_exception_raised_by_the_application_as_it_ends_is_raised(
     body: str, application: ASGI3Application
 ) -> None:
     block = Block(application, start, body)
@@ -335,25 +341,25 @@ def test_what_the_application_raises_as_it_ends_is_raised(
 
 
 @each_consumer
-def test_the_application_gets_websocket_disconnect_and_time_to_end(kind: Kind) -> None:
-    heard: list[int] = []
+def test_the_application_receives_disconnect_and_has_time_to_end(kind: Kind) -> None:
+    received: list[int] = []
 
     class AsyncLeisurely(AsyncWebsocketConsumer):
         async def disconnect(self, code: int) -> None:
             await asyncio.sleep(0.1)
-            heard.append(code)
+            received.append(code)
 
     class SyncLeisurely(WebsocketConsumer):
         def disconnect(self, code: int) -> None:
             time.sleep(0.1)
-            heard.append(code)
+            received.append(code)
 
     consumer = AsyncLeisurely if kind == "async" else SyncLeisurely
     run(Block(consumer.as_asgi(), connect).run())
-    assert heard == [1000]
+    assert received == [1000]
 
 
-def test_an_application_that_has_ended_is_not_disconnected_again() -> None:
+def test_an_application_that_has_ended_is_not_sent_disconnect_again() -> None:
     block = Block(scripted(Script((ACCEPT,)), "async"), disconnect)
     run(block.run())
     assert [
@@ -363,7 +369,7 @@ def test_an_application_that_has_ended_is_not_disconnected_again() -> None:
     ] == [CONNECT, {"type": "websocket.disconnect", "code": 4000}]
 
 
-def test_blocks_within_each_other_all_end() -> None:
+def test_nested_blocks_all_end() -> None:
     application = scripted(Script((ACCEPT,)), "async")
 
     async def main() -> None:
@@ -376,7 +382,7 @@ def test_blocks_within_each_other_all_end() -> None:
     assert run(main()).exception() is None
 
 
-# Cancelled as it ends.
+# Cancelled while it ends.
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
@@ -385,13 +391,13 @@ def test_blocks_within_each_other_all_end() -> None:
     [(0, 0), (1, 0), (1, 1), (2, 2), (math.inf, 0), (math.inf, 3)],
 )
 @pytest.mark.parametrize("body", ["passes", "raises"])
-@pytest.mark.usefixtures("impatient")
-def test_a_block_that_is_cancelled_as_it_ends_leaves_no_task_either(
+@pytest.mark.usefixtures("short_shutdown")
+def test_a_block_that_is_cancelled_while_it_ends_leaves_no_task(
     times: int, ignored: float, moment: int, body: str
 ) -> None:
     async def main() -> None:
         events = [asyncio.Event() for _ in range(moment + 1)]
-        application = AsyncHanging.as_asgi(ignored=ignored, events=events)
+        application = AsyncSuppressing.as_asgi(ignored=ignored, events=events)
         block = Block(application, connect, body)
         task = asyncio.ensure_future(block.run())
         await events[moment].wait()
@@ -406,19 +412,19 @@ def test_a_block_that_is_cancelled_as_it_ends_leaves_no_task_either(
     assert run(main()).exception() is None
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_block_with_a_sync_consumer_can_be_cancelled_as_it_ends(
+@pytest.mark.usefixtures("short_shutdown")
+def test_a_block_with_a_sync_consumer_can_be_cancelled_while_it_ends(
     released: threading.Event,
 ) -> None:
     disconnecting = threading.Event()
 
-    class Hanging(SyncHanging):
+    class Disconnecting(SyncBlocking):
         def disconnect(self, code: int) -> None:
             disconnecting.set()
             super().disconnect(code)
 
     async def main() -> None:
-        block = Block(Hanging.as_asgi(released=released), connect)
+        block = Block(Disconnecting.as_asgi(released=released), connect)
         task = asyncio.ensure_future(block.run())
         while (
             not hasattr(block, "communicator") or len(block.communicator.transcript) < 3

@@ -1,4 +1,4 @@
-"""What JavaScript in a real browser hears from Daphne is what ``client_view`` says."""
+"""``client_view`` agrees with what JavaScript in a real browser gets from Daphne."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.test_servers import predict
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--headless",
-    "--no-sandbox",  # which cannot be had by root
+    "--no-sandbox",  # not available to root
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",
@@ -57,15 +57,15 @@ CASES: dict[str, Case] = {
     "accepts, sends, crashes": script(accept(), FRAME, ending="raise"),
 }
 
-# Opens all the WebSockets, and posts what they heard when all are closed.
+# Opens all the WebSockets, and posts what they received when all are closed.
 PAGE = """\
 <!DOCTYPE html>
 <script>
 "use strict";
-const heard = {};
+const reported = {};
 let open = cases.length;
 for (const [name, url, subprotocols] of cases) {
-    const log = heard[name] = {messages: [], subprotocol: null};
+    const log = reported[name] = {messages: [], subprotocol: null};
     const socket = new WebSocket(url, subprotocols);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => { log.subprotocol = socket.protocol || null; };
@@ -74,7 +74,7 @@ for (const [name, url, subprotocols] of cases) {
         Object.assign(log, {code, reason});
         open -= 1;
         if (open === 0) {
-            fetch("/", {method: "POST", body: JSON.stringify(heard)});
+            fetch("/", {method: "POST", body: JSON.stringify(reported)});
         }
     };
 }
@@ -140,7 +140,7 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium, which on Debian is the package chromium")
     with serving("daphne") as server:
@@ -163,14 +163,14 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_browser_hears_what_client_view_says(
-    name: str, heard: dict[str, Any]
+async def test_client_view_is_what_a_browser_receives(
+    name: str, reported: dict[str, Any]
 ) -> None:
     view = (await predict("daphne", CASES[name])).client_view
     if name == "selects none":
-        # This the browser refuses, and other clients do not.
+        # Browsers reject this response, and other clients do not.
         view = view._replace(messages=[], close_code=1006, close_reason="")
-    assert heard[name] == {
+    assert reported[name] == {
         "subprotocol": view.subprotocol,
         "messages": [
             {"bytes": list(message)} if isinstance(message, bytes) else message
@@ -182,9 +182,9 @@ async def test_a_browser_hears_what_client_view_says(
 
 
 @pytest.mark.parametrize("name", ["selects none", "sends NaN"])
-async def test_what_only_a_browser_refuses_is_undeliverable(
-    name: str, heard: dict[str, Any]
+async def test_what_only_a_browser_rejects_is_undeliverable(
+    name: str, reported: dict[str, Any]
 ) -> None:
-    foretold = await predict("daphne", CASES[name])
-    assert foretold.undeliverable == [1 if name == "sends NaN" else 0]
-    assert heard[name]["code"] == (4000 if name == "sends NaN" else 1006)
+    prediction = await predict("daphne", CASES[name])
+    assert prediction.undeliverable == [1 if name == "sends NaN" else 0]
+    assert reported[name]["code"] == (4000 if name == "sends NaN" else 1006)

@@ -18,7 +18,7 @@ from channels_closetest.servers import (
     SERVERS,
     Rule,
 )
-from tests.cases import BORDERS, CLOSE_4000, ROWS, UNDELIVERABLE, Ending
+from tests.cases import CLOSE_4000, MORE_CASES, ROWS, UNDELIVERABLE, Ending
 from tests.events import BODY, DENIAL, FRAME, PART, Event, accept, close, send
 from tests.hostile import Hostile, UnhashableText
 from tests.scripts import Boom
@@ -32,7 +32,7 @@ def record(
     offered: Sequence[str] = (),
     ending: Ending = "wait",
 ) -> Replay:
-    """Replay an application that has sent these events and then ended."""
+    """Replay an application that has sent these events and ended."""
     return replay(recorded(*events, ending=ending), servers, offered)
 
 
@@ -60,7 +60,7 @@ def end(recording: Recording, ending: str) -> None:
     recording.end("cancelled" if ending == "cancel" else None, lambda: exception)
 
 
-# What is said of what is undeliverable.
+# The outcomes and remedies of undeliverable events.
 
 
 NO_DENIAL = (
@@ -69,7 +69,7 @@ NO_DENIAL = (
 )
 
 
-SAYINGS: dict[str, list[tuple[str, str]]] = {
+OUTCOMES_AND_REMEDIES: dict[str, list[tuple[str, str]]] = {
     "a frame before accept": [
         (
             "sent before accept(): the client gets HTTP 500",
@@ -115,7 +115,7 @@ SAYINGS: dict[str, list[tuple[str, str]]] = {
             "Answer the handshake once, and with the whole answer at a time",
         ),
     ],
-    "an answer in the middle of another": [
+    "a second response within the first": [
         NO_DENIAL,
         (
             "accepted within a denial response: the client gets no answer: the"
@@ -181,20 +181,22 @@ SAYINGS: dict[str, list[tuple[str, str]]] = {
         )
     ],
     "nothing": [],
-    "a refusal": [],
+    "a rejection": [],
     "a crash": [],
 }
 
 
 @pytest.mark.parametrize("name", UNDELIVERABLE)
-def test_what_is_undeliverable_is_named_with_a_remedy(name: str) -> None:
+def test_undeliverable_names_the_outcome_and_the_remedy(name: str) -> None:
     (events, ending), _, offered = UNDELIVERABLE[name]
     found = record(*events, offered=offered, ending=ending).undeliverable()
-    assert [(each.outcome, each.remedy) for each in found] == SAYINGS[name]
+    assert [(each.outcome, each.remedy) for each in found] == OUTCOMES_AND_REMEDIES[
+        name
+    ]
     assert all(each.event in events for each in found)
 
 
-def test_an_event_has_all_its_faults_named() -> None:
+def test_all_faults_of_an_event_are_named() -> None:
     event = accept(subprotocol="y", headers=[("a", "b")])
     assert record(event, servers=["daphne", "uvicorn"]).undeliverable() == [
         Undeliverable(
@@ -223,8 +225,8 @@ def faults(*events: object) -> list[str]:
 
 
 def test_close_codes_are_those_of_rfc_6455() -> None:
-    """Section 7.4, and the registry of IANA that it has set up."""
-    said = {
+    """Section 7.4, and the IANA registry that it establishes."""
+    texts = {
         "a close code that no frame may carry: 1005, 1006, 1015": {1005, 1006, 1015},
         "a close code for servers and libraries, 1001 to 1014": (
             {*range(1001, 1015)} - {1004, 1005, 1006, 1011}
@@ -232,7 +234,7 @@ def test_close_codes_are_those_of_rfc_6455() -> None:
     }
     free = {1000, 1011, *range(3000, 5000)}
     for code in {-1, *range(5100), 10**6} - free:
-        what = [words for words, codes in said.items() if code in codes]
+        what = [words for words, codes in texts.items() if code in codes]
         expected = what or ["a close code that is not defined"]
         assert (code, faults(accept(), close(code=code))) == (code, expected)
     for code in free:
@@ -257,9 +259,9 @@ def test_daphne_sends_frames_of_up_to_1_mib(frame: Event, is_too_large: bool) ->
     assert bool(faults(accept(), frame)) is is_too_large
 
 
-def test_a_client_of_uvicorn_refuses_a_subprotocol_that_it_has_not_offered() -> None:
-    replayed = record(accept(subprotocol="y"), servers=["uvicorn"], offered=["x"])
-    assert replayed.client_view() == (101, None, [], 1006, "")
+def test_a_client_of_uvicorn_rejects_a_subprotocol_that_it_has_not_offered() -> None:
+    transcript = record(accept(subprotocol="y"), servers=["uvicorn"], offered=["x"])
+    assert transcript.client_view() == (101, None, [], 1006, "")
 
 
 @pytest.mark.parametrize(
@@ -272,13 +274,13 @@ def test_a_client_of_uvicorn_refuses_a_subprotocol_that_it_has_not_offered() -> 
         ("[Infinity", False),
     ],
 )
-def test_text_that_only_python_takes_for_json(
+def test_text_that_is_json_only_to_python(
     text: str, is_json_to_python_only: bool
 ) -> None:
     assert bool(faults(accept(), send(text=text))) is is_json_to_python_only
 
 
-# The client goes, and the application ends.
+# The client disconnects, and the application ends.
 
 
 @pytest.mark.parametrize(
@@ -293,7 +295,7 @@ def test_text_that_only_python_takes_for_json(
         ([DENIAL, BODY], (401, None, [], 1006, "")),
     ],
 )
-def test_what_a_client_has_left_it_does_not_hear(
+def test_a_client_that_has_disconnected_receives_nothing_more(
     events: list[object], view: object
 ) -> None:
     recording = recorded(*events)
@@ -303,7 +305,7 @@ def test_what_a_client_has_left_it_does_not_hear(
     end(recording, "raise")
     replayed = replay(recording, servers=["hypercorn"])
     assert replayed.client_view() == view
-    # Applications can't know.
+    # The application cannot know.
     assert replayed.undeliverable() == []
 
 
@@ -312,7 +314,7 @@ def test_what_a_client_has_left_it_does_not_hear(
 @pytest.mark.parametrize(
     "events", [[close()], [accept(), CLOSE_4000], [FRAME], [accept(), accept()]]
 )
-def test_after_the_end_of_a_connection_that_of_the_application_shows_nowhere(
+def test_the_end_of_the_application_is_not_visible_after_the_end_of_the_connection(
     events: list[object], ending: Ending, server: str
 ) -> None:
     before = record(*events, servers=[server])
@@ -322,7 +324,7 @@ def test_after_the_end_of_a_connection_that_of_the_application_shows_nowhere(
 
 @each_server
 @pytest.mark.parametrize("events", [[], [DENIAL], [DENIAL, PART], [accept(), FRAME]])
-def test_a_cancelled_application_has_not_ended_to_its_client(
+def test_the_client_does_not_see_that_the_application_is_cancelled(
     events: list[object], server: str
 ) -> None:
     before = record(*events, servers=[server])
@@ -337,7 +339,7 @@ def test_a_cancelled_application_has_not_ended_to_its_client(
     [([], SERVERS), ([DENIAL], SERVERS[1:]), ([DENIAL, PART], SERVERS[1:])],
 )
 @pytest.mark.parametrize("ending", ["raise", "return"])
-def test_who_has_no_answer_yet_gets_none_once_the_application_has_ended(
+def test_the_connection_is_dropped_if_the_application_ends_without_a_handshake_response(
     events: list[object], servers: tuple[str, ...], ending: Ending
 ) -> None:
     for server in servers:
@@ -348,7 +350,7 @@ def test_who_has_no_answer_yet_gets_none_once_the_application_has_ended(
 
 
 @each_server
-def test_an_end_without_close_is_no_event_and_nothing_undeliverable(
+def test_ending_without_a_close_is_not_undeliverable(
     server: str,
 ) -> None:
     for ending in ("raise", "return"):
@@ -357,22 +359,24 @@ def test_an_end_without_close_is_no_event_and_nothing_undeliverable(
             assert replayed.undeliverable() == []
 
 
-def test_what_comes_after_the_end_of_the_application_comes_too_late() -> None:
-    recording = recorded(accept(), ending="raise")
+def test_an_event_after_the_end_of_the_application_is_undeliverable() -> None:
+    recording = Recording()
+    recording.add("send", accept())
+    end(recording, "raise")
     recording.add("send", FRAME)
     replayed = replay(recording, servers=["daphne"])
     assert replayed.client_view() == (101, None, [], 1011, "")
     assert [found.event for found in replayed.undeliverable()] == [FRAME]
 
 
-# Judging holds against everything, and costs what the events cost.
+# Judging works for every event, and judges each once.
 
 
 class HostileMapping(dict[str, object]):
-    def refuse(self, *args: object) -> Any:
+    def fail(self, *args: object) -> Any:
         raise RuntimeError("hostile")
 
-    get = __getitem__ = __contains__ = __iter__ = keys = items = refuse
+    get = __getitem__ = __contains__ = __iter__ = keys = items = fail
 
 
 VALUES: list[object] = [
@@ -412,7 +416,7 @@ def hostile_event(random: Random) -> object:
 
 @settings(max_examples=500, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_judging_raises_nothing(random: Random) -> None:
+def test_judging_never_raises(random: Random) -> None:
     events = [hostile_event(random) for _ in range(random.randrange(6))]
     recording = recorded(*events, ending=random.choice(["wait", "return", "raise"]))
     servers, offered = (random.choice(SERVERS),), random.choice([(), ("x", "y")])
@@ -424,10 +428,10 @@ def test_judging_raises_nothing(random: Random) -> None:
 
 @pytest.fixture
 def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """Which rules are asked whether they apply, each time, and which of them do."""
+    """Record each evaluation of a rule, and whether the rule applies."""
     asked: list[tuple[str, str, str]] = []
 
-    def listen(phase: str, kind: str, rule: Rule) -> Rule:
+    def watch(phase: str, kind: str, rule: Rule) -> Rule:
         def applies(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
             does = rule.condition(event, offered)
             asked.append((phase, kind, rule.description if does else ""))
@@ -435,18 +439,18 @@ def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 
         return rule._replace(condition=applies)
 
-    listening = {
+    watched = {
         phase: {
-            kind: [listen(phase, kind, rule) for rule in rules]
+            kind: [watch(phase, kind, rule) for rule in rules]
             for kind, rules in kinds.items()
         }
         for phase, kinds in RULES.items()
     }
-    monkeypatch.setattr(client_view, "RULES", listening)
+    monkeypatch.setattr(client_view, "RULES", watched)
     return asked
 
 
-def test_an_event_is_judged_once_however_often_one_asks(
+def test_each_event_is_judged_once_however_often_client_view_is_read(
     rules_asked: list[tuple[str, str, str]],
 ) -> None:
     events = [accept(), *[FRAME, send(text="")] * 1_000, CLOSE_4000, FRAME]
@@ -467,10 +471,10 @@ def test_an_event_is_judged_once_however_often_one_asks(
 # The tables.
 
 
-def test_every_rule_is_met_by_a_case_that_the_servers_perform(
+def test_every_rule_is_covered_by_a_case_that_the_servers_perform(
     rules_asked: list[tuple[str, str, str]],
 ) -> None:
-    for (events, ending), _, offered in (ROWS | BORDERS).values():
+    for (events, ending), _, offered in (ROWS | MORE_CASES).values():
         record(*events, offered=offered, ending=ending).client_view()
     recording = Recording()
     recording.add("receive", {"type": "websocket.disconnect"})
@@ -494,9 +498,9 @@ def test_the_first_events_can_be_judged_alone() -> None:
         assert (len(view.messages), view.close_code) == (messages, close_code)
 
 
-def test_every_ending_is_met_by_a_case_that_the_servers_perform() -> None:
+def test_every_ending_is_covered_by_a_case_that_the_servers_perform() -> None:
     met = set()
-    for (events, ending), _, offered in (ROWS | BORDERS).values():
+    for (events, ending), _, offered in (ROWS | MORE_CASES).values():
         for server in SERVERS:
             connection = record(*events, servers=[server], offered=offered).connection
             met.add((connection.phase, ending))
@@ -504,7 +508,7 @@ def test_every_ending_is_met_by_a_case_that_the_servers_perform() -> None:
     assert {(phase, "return") for phase in ENDINGS} <= met
 
 
-def test_every_rule_of_a_phase_says_something_else_and_has_a_remedy() -> None:
+def test_the_rules_of_a_phase_have_distinct_descriptions_and_remedies() -> None:
     for kinds in RULES.values():
         for rules in kinds.values():
             says = [rule.description for rule in rules]

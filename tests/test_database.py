@@ -32,19 +32,19 @@ from tests.events import ACCEPT, CONNECT, DISCONNECT
 from tests.models import Note
 from tests.scripts import Boom, Kind, Script, scripted
 
-channels_db: Any = channels.db  # whose stubs leave out what it imports
+channels_db: Any = channels.db  # Its stubs omit what it imports.
 ORIGINAL = channels_db.close_old_connections
 ORIGINALS = ORIGINAL, channels_db.DatabaseSyncToAsync.thread_handler
 
 
-# A thread that writes the note "slow" has begun, and may end.
+# Set when a thread has written the note "slow", and to let that thread end.
 begun, go_on = threading.Event(), threading.Event()
-# The threads that are in a function that may have asynchronous code run.
-in_threads: list[str] = []
+# The threads in a function that may run asynchronous code.
+names_of_threads: list[str] = []
 
 
 def setUpModule() -> None:
-    # Other modules run the parent class, which leaves it replaced if two wait at once.
+    # Other modules use the parent class, which leaves it replaced if two wait at once.
     gc.collect()
     channels_db.close_old_connections = ORIGINAL
 
@@ -61,16 +61,16 @@ async def sleep_until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("What the test waits for has not come true.")
+    raise AssertionError("The condition has not become true.")
 
 
 @contextmanager
-def in_a_thread(name: str) -> Iterator[None]:
-    in_threads.append(name)
+def running_in_thread(name: str) -> Iterator[None]:
+    names_of_threads.append(name)
     try:
         yield
     finally:
-        in_threads.remove(name)
+        names_of_threads.remove(name)
 
 
 async def sleep_until_threads_have_ended() -> None:
@@ -79,7 +79,7 @@ async def sleep_until_threads_have_ended() -> None:
     code may be a deadlock, whatever the communicator. Sync consumers wait when they
     send.
     """
-    await sleep_until(lambda: not in_threads)
+    await sleep_until(lambda: not names_of_threads)
 
 
 def write(text: str) -> None:
@@ -88,7 +88,7 @@ def write(text: str) -> None:
         begun.set()
         assert go_on.wait(10)
     if text == "slow within another":
-        with in_a_thread(text):
+        with running_in_thread(text):
             async_to_sync(database_sync_to_async(write))("slow")
     if text == "crash":
         raise Boom
@@ -99,7 +99,7 @@ def read() -> list[str]:
 
 
 class AsyncNotes(AsyncWebsocketConsumer):
-    """Takes a note of all it is told."""
+    """Writes a note for each event."""
 
     async def connect(self) -> None:
         await database_sync_to_async(write)("connect")
@@ -121,7 +121,7 @@ class AsyncNotes(AsyncWebsocketConsumer):
 
 class SyncNotes(WebsocketConsumer):
     def connect(self) -> None:
-        with in_a_thread("connect"):
+        with running_in_thread("connect"):
             write("connect")
             self.accept()
 
@@ -129,7 +129,7 @@ class SyncNotes(WebsocketConsumer):
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
         assert text_data is not None
-        with in_a_thread("receive"):
+        with running_in_thread("receive"):
             write(text_data)
             if text_data == "close":
                 self.close(4000)
@@ -149,7 +149,7 @@ class AsyncConsumerTests(TestCase):
         write("for the class")
 
     def setUp(self) -> None:
-        # What the tests before this one wrote was rolled back.
+        # What earlier tests wrote was rolled back.
         self.assertEqual(read(), ["for the class"])
         write("for the test")
 
@@ -168,7 +168,7 @@ class AsyncConsumerTests(TestCase):
         return communicator
 
     async def working(self, text: str) -> RecordingWebsocketCommunicator:
-        """Has a thread at work that does not end by itself."""
+        """Return a communicator with a running thread that does not end on its own."""
         begun.clear()
         go_on.clear()
         communicator = await self.connected()
@@ -282,18 +282,20 @@ class AsyncConsumerTests(TestCase):
         await self.assert_survived("connect", "slow")
         self.assertFalse(is_replaced())
 
-    async def test_the_transaction_survives_threads_within_threads_that_outlive_it(
+    async def test_the_transaction_survives_nested_threads_that_outlive_the_application(
         self,
     ) -> None:
         communicator = await self.working("slow within another")
-        # Since asgiref 3.8, they do not outlive it: to cancel is to wait for them.
+        # Since asgiref 3.8, they do not outlive it: a cancellation waits for them.
         asyncio.get_running_loop().call_later(0.5, go_on.set)
         with self.assertRaises(asyncio.TimeoutError):
             await communicator.receive_from(0.05)
         await self.assert_survived("connect", "slow within another", "slow")
         self.assertFalse(is_replaced())
 
-    async def test_the_transaction_survives_a_dropped_communicator(self) -> None:
+    async def test_the_transaction_survives_a_garbage_collected_communicator(
+        self,
+    ) -> None:
         communicator = await self.connected()
         del communicator
         gc.collect()
@@ -314,7 +316,9 @@ class AsyncConsumerTests(TestCase):
         self.assertTrue(communicator.future.done())
         async_to_sync(self.assert_survived)("connect")
 
-    async def test_the_transaction_survives_a_patch_of_djangos_function(self) -> None:
+    async def test_the_transaction_survives_a_patch_of_the_function_in_django(
+        self,
+    ) -> None:
         with mock.patch("django.db.close_old_connections"):
             communicator = await self.connected()
             await communicator.disconnect()
@@ -326,7 +330,7 @@ class SyncConsumerTests(AsyncConsumerTests):
 
 
 class ParentTests(TransactionTestCase):
-    """What it is all for."""
+    """The problem with the parent class, and its solution."""
 
     def run_plain_sleep(self, **attributes: type) -> unittest.TestResult:
         tests = type("Tests", (AsyncConsumerTests,), attributes)
@@ -345,7 +349,7 @@ class ParentTests(TransactionTestCase):
             [(_, error)] = result.errors
             self.assertRegex(error.splitlines()[-1], "^django.db.utils.*closed")
 
-    def test_this_class_does_not(self) -> None:
+    def test_this_class_keeps_the_transaction(self) -> None:
         for consumer in (AsyncNotes, SyncNotes):
             self.assertTrue(self.run_plain_sleep(consumer=consumer).wasSuccessful())
 
@@ -364,7 +368,7 @@ class PooledNotes(AsyncWebsocketConsumer):
 
 
 class UnwrappedNotes(AsyncWebsocketConsumer):
-    """Leaves its connection to be closed before the next event."""
+    """Leaves its connection open: it is closed before the next event."""
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
@@ -380,7 +384,7 @@ if hasattr(channels_db, "aclose_old_connections"):  # since Channels 4.2
 
 @contextmanager
 def opened_connections() -> Iterator[list[BaseDatabaseWrapper]]:
-    """All that any thread opens."""
+    """Yield the list of the connections that any thread opens."""
     opened = []
 
     def open_one(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
@@ -427,13 +431,13 @@ class NoTransactionTests(TransactionTestCase):
             communicator.stop()
             await asyncio.wait([communicator.future])
             go_on.set()
-            await sync_to_async(lambda: None)()  # which waits for the thread
+            await sync_to_async(lambda: None)()  # waits for the thread
         self.assertNotEqual(opened, [])
         self.assertEqual([it for it in opened if it.connection], [])
 
 
 class WorkerThreadTests(TestCase):
-    async def test_a_connection_is_closed_that_is_not_in_the_transaction(self) -> None:
+    async def test_a_connection_outside_the_transaction_is_closed(self) -> None:
         class Reader(AsyncWebsocketConsumer):
             async def connect(self) -> None:
                 await database_sync_to_async(read, thread_sensitive=False)()
@@ -463,7 +467,7 @@ async def test_every_connection_is_closed_under_pytest(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_connection_may_be_open_where_the_database_is_forbidden(
+async def test_an_open_connection_is_allowed_where_pytest_blocks_the_database(
     django_db_blocker: DjangoDbBlocker,
 ) -> None:
     await sync_to_async(read)()
@@ -474,7 +478,7 @@ async def test_a_connection_may_be_open_where_the_database_is_forbidden(
     await sync_to_async(connections.close_all)()
 
 
-# What is left behind.
+# channels.db afterwards.
 
 
 async def wait(communicator: RecordingWebsocketCommunicator) -> None:
@@ -542,7 +546,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
         (Script((ACCEPT,)), leave_the_block),
     ],
 )
-async def test_the_original_is_back_when_an_application_has_ended(
+async def test_the_original_is_restored_when_an_application_has_ended(
     kind: Kind,
     script: Script,
     end: Callable[[RecordingWebsocketCommunicator], Awaitable[None]],
@@ -553,7 +557,9 @@ async def test_the_original_is_back_when_an_application_has_ended(
     await sleep_until(lambda: not is_replaced())
 
 
-async def test_the_original_is_back_when_a_communicator_was_dropped(kind: Kind) -> None:
+async def test_the_original_is_restored_when_a_communicator_is_garbage_collected(
+    kind: Kind,
+) -> None:
     communicator = await start(kind)
     await communicator.receive_output()
     assert is_replaced()
@@ -562,14 +568,14 @@ async def test_the_original_is_back_when_a_communicator_was_dropped(kind: Kind) 
     await sleep_until(lambda: not is_replaced())
 
 
-def test_the_original_is_back_when_an_event_loop_has_not_finished_it() -> None:
+def test_the_original_is_restored_when_the_event_loop_is_closed_first() -> None:
     async def answered() -> RecordingWebsocketCommunicator:
         communicator = await start("asgi")
         await communicator.receive_output()
         return communicator
 
     loop = asyncio.new_event_loop()
-    # It reports that a pending task is destroyed, and that is what happens here.
+    # It would report that a pending task is destroyed, which is intended here.
     loop.set_exception_handler(lambda loop, context: None)
     communicator = loop.run_until_complete(answered())
     loop.close()
@@ -580,7 +586,7 @@ def test_the_original_is_back_when_an_event_loop_has_not_finished_it() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_the_original_is_back_when_the_last_application_has_ended(
+async def test_the_original_is_restored_when_the_last_application_has_ended(
     kind: Kind, order: tuple[int, int]
 ) -> None:
     communicators = [await start(kind), await start(kind)]
@@ -593,7 +599,7 @@ async def test_the_original_is_back_when_the_last_application_has_ended(
     assert not is_replaced()
 
 
-async def test_the_original_is_back_after_many_applications_at_once(
+async def test_the_original_is_restored_after_many_applications_at_once(
     kind: Kind,
 ) -> None:
     communicators = [await start(kind) for _ in range(50)]
@@ -604,7 +610,7 @@ async def test_the_original_is_back_after_many_applications_at_once(
     await sleep_until(lambda: not is_replaced())
 
 
-def test_the_original_is_back_after_applications_in_many_threads() -> None:
+def test_the_original_is_restored_after_applications_in_many_threads() -> None:
     async def run_applications() -> None:
         for _ in range(20):
             communicator = await start("asgi")
@@ -619,7 +625,7 @@ def test_the_original_is_back_after_applications_in_many_threads() -> None:
     assert not is_replaced()
 
 
-async def test_a_replacement_of_the_suite_is_used_and_stays(
+async def test_a_replacement_that_the_suite_made_before_is_used_and_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = mock.Mock()
@@ -629,7 +635,7 @@ async def test_a_replacement_of_the_suite_is_used_and_stays(
     assert channels_db.close_old_connections is own
 
 
-async def test_a_replacement_that_the_suite_makes_later_is_used_and_stays(
+async def test_a_replacement_that_the_suite_makes_later_is_used_and_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
@@ -642,7 +648,7 @@ async def test_a_replacement_that_the_suite_makes_later_is_used_and_stays(
     assert channels_db.close_old_connections is own
 
 
-async def test_a_replacement_that_the_suite_has_undone_is_used_no_more() -> None:
+async def test_a_replacement_that_the_suite_has_undone_is_not_used_anymore() -> None:
     first = await start("sync")
     with mock.patch("channels.db.close_old_connections") as own:
         second = await start("sync")
@@ -653,7 +659,7 @@ async def test_a_replacement_that_the_suite_has_undone_is_used_no_more() -> None
     assert not is_replaced()
 
 
-async def test_a_replacement_that_the_suite_undoes_too_late_is_put_right_by_the_next(
+async def test_the_next_communicator_restores_the_original_if_a_replacement_remained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
@@ -677,7 +683,7 @@ async def wait_two_at_once(communicator_class: type[WebsocketCommunicator]) -> N
         await communicator.disconnect()
 
 
-async def test_the_original_is_back_when_two_have_waited_at_once() -> None:
+async def test_the_original_is_restored_when_two_have_waited_at_once() -> None:
     await wait_two_at_once(RecordingWebsocketCommunicator)
     assert not is_replaced()
 

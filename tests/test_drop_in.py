@@ -1,7 +1,7 @@
 """
-What a test gets from this class is what it gets from the parent.
+The class behaves as its parent.
 
-Both do the same, and what they return, raise and leave behind is compared.
+The same steps are performed with both, and their outcomes and final states compared.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from tests.events import (
 )
 from tests.helpers import LONG, SHORT, client, each_kind, failure, message
 from tests.scripts import Kind, Script, scripted
-from tests.steps import Outcome, Step, assert_same, connect, ended, take
+from tests.steps import Outcome, Step, assert_same, connect, perform_step, wait_for_end
 
 APPLICATION = scripted(Script((ACCEPT,)), "asgi")
 
 
-# The form.
+# Signatures and attributes.
 
 
 def public(cls: type) -> dict[str, object]:
@@ -60,7 +60,7 @@ def test_every_method_takes_the_same_arguments(name: str) -> None:
         assert arguments(ours) == arguments(parent)
 
 
-async def test_every_attribute_of_the_parent_is_there() -> None:
+async def test_every_attribute_of_the_parent_exists() -> None:
     parent = WebsocketCommunicator(APPLICATION, "/")
     ours = RecordingWebsocketCommunicator(APPLICATION, "/")
     assert set(dir(parent)) - set(dir(ours)) == set()
@@ -70,7 +70,7 @@ async def test_every_attribute_of_the_parent_is_there() -> None:
     ours.stop()
 
 
-async def test_a_mock_of_the_class_is_as_one_of_the_parent() -> None:
+async def test_an_autospec_mock_has_the_same_methods() -> None:
     parent = create_autospec(WebsocketCommunicator)(None, "/")
     ours = create_autospec(RecordingWebsocketCommunicator)(None, "/")
     for name, member in public(WebsocketCommunicator).items():
@@ -95,7 +95,7 @@ def construct(args: list[object], **kwargs: object) -> Step:
 
 async def assert_same_construction(step: Step) -> Outcome:
     parent, ours = [
-        await take(step, cls)
+        await perform_step(step, cls)
         for cls in (WebsocketCommunicator, RecordingWebsocketCommunicator)
     ]
     assert ours == parent
@@ -118,7 +118,7 @@ async def test_the_constructor_makes_the_same_scope(step: Step) -> None:
     assert outcome.returned
 
 
-# The parent's __del__() fails when its constructor has failed.
+# The parent's __del__() raises if its constructor has failed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "step",
@@ -141,11 +141,11 @@ async def test_the_constructor_raises_the_same(step: Step) -> None:
 
 
 ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
-    "the answer": (
+    "the handshake response": (
         Script((accept(subprotocol="chat", headers=[(b"a", b"b")]),)),
         [connect],
     ),
-    "frames, and some are left": (
+    "frames, of which some are not received": (
         Script((ACCEPT, JSON_FRAME, BYTES_FRAME, FRAME, JSON_FRAME)),
         [
             connect,
@@ -168,7 +168,7 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
             lambda it: it.receive_json_from(LONG),
         ],
     ),
-    "a close as it is": (
+    "a close received as an event": (
         Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON)),
         [connect, lambda it: it.receive_from(LONG), lambda it: it.receive_output(LONG)],
     ),
@@ -185,9 +185,9 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
     ),
     "stopped": (
         Script((ACCEPT,)),
-        [connect, lambda it: it.stop(), ended, lambda it: it.stop()],
+        [connect, lambda it: it.stop(), wait_for_end, lambda it: it.stop()],
     ),
-    "wait in vain": (
+    "wait until the timeout expires": (
         Script((ACCEPT,)),
         [connect, lambda it: it.wait(SHORT), lambda it: it.receive_output(SHORT)],
     ),
@@ -212,7 +212,7 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
         Script((ACCEPT,)),
         [connect, lambda it: it.send_to(bytes_data="text")],
     ),
-    "what is no JSON sent as JSON": (
+    "an object that is not JSON-serializable": (
         Script((ACCEPT,)),
         [connect, lambda it: it.send_json_to({1, 2})],
     ),
@@ -221,14 +221,14 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
 
 @each_kind
 @pytest.mark.parametrize("name", ACCEPTED)
-async def test_an_accepted_connection_goes_on_as_with_the_parent(
+async def test_an_accepted_connection_works_as_with_the_parent(
     name: str, kind: Kind
 ) -> None:
     script, steps = ACCEPTED[name]
     await assert_same(scripted(script, kind), *steps)
 
 
-async def test_a_second_answer_is_as_with_the_parent() -> None:
+async def test_a_second_handshake_response_is_handled_as_by_the_parent() -> None:
     application = scripted(Script((ACCEPT, ACCEPT, CLOSE_WITH_REASON)), "asgi")
     await assert_same(application, connect, connect, connect)
 
@@ -272,7 +272,9 @@ async def test_a_malformed_frame_fails_as_with_the_parent(
     ],
     ids=str,
 )
-async def test_an_odd_accept_is_as_with_the_parent(keys: dict[str, object]) -> None:
+async def test_a_malformed_accept_is_handled_as_by_the_parent(
+    keys: dict[str, object],
+) -> None:
     await assert_same(scripted(Script((accept(**keys),)), "asgi"), connect)
 
 
@@ -298,15 +300,15 @@ each_later_call = pytest.mark.parametrize("name", LATER_CALLS)
 @each_later_call
 @each_kind
 @pytest.mark.parametrize("ending", ["raise", "return"])
-async def test_an_application_that_has_ended_is_as_with_the_parent(
+async def test_calls_after_the_end_of_the_application_work_as_with_the_parent(
     name: str, kind: Kind, ending: Literal["raise", "return"]
 ) -> None:
-    # That connect() reads past a frame is what differs.
+    # Without a frame: connect() reads past it, which the parent does not do.
     unread = () if name == "connect" else (JSON_FRAME,)
     await assert_same(
         scripted(Script((ACCEPT, *unread), ending), kind),
         lambda it: it.send_input(CONNECT),
-        ended,
+        wait_for_end,
         LATER_CALLS[name],
         LATER_CALLS[name],
         LATER_CALLS[name],
@@ -314,7 +316,7 @@ async def test_an_application_that_has_ended_is_as_with_the_parent(
 
 
 @each_later_call
-async def test_an_application_that_a_timeout_has_cancelled_is_as_with_the_parent(
+async def test_calls_after_a_timeout_work_as_with_the_parent(
     name: str,
 ) -> None:
     await assert_same(
@@ -327,25 +329,29 @@ async def test_an_application_that_a_timeout_has_cancelled_is_as_with_the_parent
 
 
 @each_later_call
-async def test_an_application_not_yet_started_is_as_with_the_parent(name: str) -> None:
+async def test_calls_before_the_start_of_the_application_work_as_with_the_parent(
+    name: str,
+) -> None:
     await assert_same(
         scripted(Script((ACCEPT, CLOSE_WITH_REASON)), "asgi"), LATER_CALLS[name]
     )
 
 
 @pytest.mark.parametrize("timeout", [0, 0.01, 1, None])
-async def test_a_timeout_is_for_what_is_not_yet_there(timeout: float | None) -> None:
+async def test_queued_events_are_returned_whatever_the_timeout(
+    timeout: float | None,
+) -> None:
     await assert_same(
         scripted(Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), "return"), "asgi"),
         lambda it: it.send_input(CONNECT),
-        ended,
+        wait_for_end,
         lambda it: it.receive_output(timeout),
         lambda it: it.receive_from(timeout=timeout),
         lambda it: it.receive_output(timeout),
     )
 
 
-# What Channels says itself.
+# The failure texts of Channels.
 
 
 @pytest.mark.parametrize(
@@ -383,7 +389,7 @@ async def test_a_timeout_is_for_what_is_not_yet_there(timeout: float | None) -> 
         ),
     ],
 )
-async def test_the_texts_of_channels_are_left_as_they_are(
+async def test_the_failure_texts_of_channels_are_unchanged(
     sent: Event, name: str, text: str
 ) -> None:
     application = scripted(Script((ACCEPT, sent)), "async")
@@ -395,7 +401,7 @@ async def test_the_texts_of_channels_are_left_as_they_are(
         await communicator.disconnect()
     parents, ours = messages
     assert ours == text.format(**sent) if "type}" in text else text
-    # Channels 4.1 has no text where 4.2 says what came.
+    # Channels 4.1 has no text where 4.2 has one.
     assert parents in [ours, ""]
 
 
@@ -408,7 +414,7 @@ async def test_the_texts_of_channels_are_left_as_they_are(
         ((None, "b"), "The bytes_data argument must be bytes"),
     ],
 )
-async def test_what_send_to_says_is_left_as_it_is(
+async def test_the_failure_texts_of_send_to_are_unchanged(
     arguments: tuple[Any, ...], text: str
 ) -> None:
     assert await message(client().send_to(*arguments)) == text
@@ -417,7 +423,7 @@ async def test_what_send_to_says_is_left_as_it_is(
 # Assigned attributes.
 
 
-async def test_assigned_queues_and_tasks_disturb_nothing() -> None:
+async def test_assigning_the_queues_and_the_future_has_no_effect() -> None:
     communicator: Any = RecordingWebsocketCommunicator(
         scripted(Script((ACCEPT,)), "asgi"), "/"
     )
@@ -430,8 +436,8 @@ async def test_assigned_queues_and_tasks_disturb_nothing() -> None:
     await communicator.disconnect()
 
 
-async def test_a_task_that_is_assigned_first_is_the_application() -> None:
-    """As the constructor of asgiref before 3.9 does it."""
+async def test_a_task_assigned_before_the_start_is_taken_as_the_application() -> None:
+    """The constructor of asgiref before 3.9 assigns it."""
     communicator: Any = RecordingWebsocketCommunicator(
         scripted(Script((), "return"), "asgi"), "/"
     )

@@ -1,4 +1,4 @@
-"""Communicators and the event loop that they are used in: as with the parent."""
+"""A communicator works with event loops as the parent does."""
 
 import asyncio
 import gc
@@ -11,13 +11,13 @@ from channels.testing import WebsocketCommunicator
 
 from tests.events import ACCEPT, JSON_FRAME
 from tests.helpers import SHORT, CommunicatorClass, both_classes
-from tests.test_idioms import connected, echo, sends
+from tests.test_idioms import connected, echo, sending
 
 pytestmark = both_classes
 
 
 def outcome(call: Callable[[], object]) -> object:
-    """What it gives or raises, to compare what differs between parents' versions."""
+    """Return its result or the type of its exception, which depend on versions."""
     try:
         return call()
     except (Exception, asyncio.CancelledError) as exception:
@@ -26,7 +26,7 @@ def outcome(call: Callable[[], object]) -> object:
 
 @pytest.fixture
 def collected() -> Iterator[None]:
-    """What the test leaves behind is reported of this test, and not of a later one."""
+    """Collect garbage, so that its warnings are reported for this test."""
     yield
     gc.collect()
 
@@ -49,7 +49,7 @@ def test_each_call_may_have_an_event_loop_of_its_own(
     communicator_class: CommunicatorClass,
 ) -> None:
     def use(cls: CommunicatorClass) -> list[object]:
-        communicator = cls(sends(ACCEPT, JSON_FRAME), "/")
+        communicator = cls(sending(ACCEPT, JSON_FRAME), "/")
         return [
             outcome(async_to_sync(communicator.connect)),
             outcome(async_to_sync(communicator.receive_output)),
@@ -62,11 +62,11 @@ def test_each_call_may_have_an_event_loop_of_its_own(
 
 
 @made_outside_a_loop
-def test_a_communicator_may_be_older_than_the_event_loop(
+def test_a_communicator_may_be_created_before_the_event_loop(
     communicator_class: CommunicatorClass,
 ) -> None:
     def use(cls: CommunicatorClass) -> list[object]:
-        communicator = cls(sends(ACCEPT, JSON_FRAME), "/")
+        communicator = cls(sending(ACCEPT, JSON_FRAME), "/")
         loop = asyncio.new_event_loop()
         try:
             return [
@@ -99,7 +99,7 @@ def test_an_event_loop_may_be_run_for_each_call(
 
 
 @made_outside_a_loop
-def test_a_communicator_may_be_made_in_set_up(
+def test_a_communicator_may_be_created_in_set_up(
     communicator_class: CommunicatorClass,
 ) -> None:
     def use(cls: CommunicatorClass) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a failure says: every message that a user can meet, whole."""
+"""The whole text of every failure that a user can encounter."""
 
 import asyncio
 import os
@@ -34,11 +34,19 @@ from tests.helpers import (
     ignore_undeliverable,
     message,
     readable,
+    wait_for_thread,
 )
 from tests.scripts import Kind, Script, scripted
-from tests.texts import GO_ON, HANDSHAKE, HANGS, IDLE, RETURNED, UNANSWERED
+from tests.texts import (
+    HANDSHAKE,
+    HOW_TO_UNBLOCK,
+    IDLE,
+    RETURNED,
+    UNANSWERED,
+    WAITING_HERE,
+)
 
-# TimeoutError: what was awaited, for how long, and what came.
+# TimeoutError: what the call waited for, for how long, and what it received.
 
 
 each_call_that_receives = pytest.mark.parametrize(
@@ -54,9 +62,12 @@ each_call_that_receives = pytest.mark.parametrize(
 
 @each_call_that_receives
 @each_consumer
-async def test_a_call_says_what_it_awaited(name: str, awaited: str, kind: Kind) -> None:
+async def test_a_timeout_names_what_the_call_waited_for(
+    name: str, awaited: str, kind: Kind
+) -> None:
     communicator = client(ACCEPT, kind=kind)
     await communicator.connect()
+    await wait_for_thread()
     assert await message(getattr(communicator, name)(timeout=0.2)) == (
         f"{name}(timeout=0.2) timed out. Awaited: {awaited}. Came: nothing.\n{IDLE}"
     )
@@ -64,7 +75,7 @@ async def test_a_call_says_what_it_awaited(name: str, awaited: str, kind: Kind) 
 
 @each_call_that_receives
 @each_consumer
-async def test_a_call_says_that_the_application_has_returned(
+async def test_a_failure_says_that_the_application_has_returned(
     name: str, awaited: str, kind: Kind
 ) -> None:
     communicator = client(ACCEPT, ending="return", kind=kind)
@@ -110,7 +121,9 @@ async def test_connect_says_that_the_consumer_is_idle_and_what_it_has_sent(
 
 
 @ignore_undeliverable
-async def test_wait_closed_counts_the_frames_that_it_has_passed_itself() -> None:
+async def test_wait_closed_counts_only_the_frames_that_it_has_read_past_itself() -> (
+    None
+):
     communicator = client(JSON_FRAME, ACCEPT, JSON_FRAME)
     await communicator.connect()
     assert await message(communicator.wait_closed(0.2)) == (
@@ -119,7 +132,7 @@ async def test_wait_closed_counts_the_frames_that_it_has_passed_itself() -> None
     )
 
 
-async def test_connect_says_that_a_denial_response_has_no_end() -> None:
+async def test_connect_says_that_a_denial_response_is_incomplete() -> None:
     assert await message(client(DENIAL, PART).connect(0.2)) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE}"
         " Came: the start of a denial response, HTTP 401, but not its end.\n"
@@ -155,7 +168,7 @@ async def test_connect_says_that_a_denial_response_has_no_end() -> None:
         ),
     ],
 )
-async def test_a_call_says_why_an_idle_consumer_says_no_more(
+async def test_a_timeout_explains_why_an_idle_consumer_sends_nothing(
     events: tuple[Event, ...], connects: bool, idle: str
 ) -> None:
     communicator = client(*events)
@@ -184,7 +197,7 @@ async def test_a_timeout_of_a_subclass_that_reads_the_queue_itself_is_explained(
     communicator.stop()
 
 
-async def test_a_call_that_another_communicator_makes_is_explained_as_its_own() -> None:
+async def test_a_timeout_of_another_communicator_is_explained_by_that_one() -> None:
     class Relaying(RecordingWebsocketCommunicator):
         async def receive_output(self, timeout: float | None = 1) -> Any:
             return await other.receive_output(timeout)
@@ -205,7 +218,7 @@ async def test_a_call_that_another_communicator_makes_is_explained_as_its_own() 
     "name",
     ["connect", "receive_output", "receive_from", "receive_json_from", "wait_closed"],
 )
-async def test_cancelled_error_says_which_call_timed_out(name: str) -> None:
+async def test_cancelled_error_names_the_call_that_timed_out(name: str) -> None:
     communicator = client()
     await failure(getattr(communicator, name)(timeout=0.2))
     for _ in range(2):
@@ -218,7 +231,9 @@ async def test_cancelled_error_says_which_call_timed_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["wait", "disconnect"])
-async def test_cancelled_error_says_which_call_cancelled_in_silence(name: str) -> None:
+async def test_cancelled_error_names_the_call_that_cancelled_without_raising(
+    name: str,
+) -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/ws/")
     await getattr(communicator, name)(timeout=0.2)
     assert await message(communicator.receive_output()) == (
@@ -229,7 +244,7 @@ async def test_cancelled_error_says_which_call_cancelled_in_silence(name: str) -
     )
 
 
-async def test_cancelled_error_says_that_no_call_has_cancelled() -> None:
+async def test_cancelled_error_says_that_no_call_cancelled_the_application() -> None:
     communicator = client(ACCEPT)
     await communicator.connect()
     communicator.stop()
@@ -238,7 +253,7 @@ async def test_cancelled_error_says_that_no_call_has_cancelled() -> None:
     )
 
 
-async def test_cancelled_error_of_the_test_itself_is_left_as_it_is() -> None:
+async def test_cancelled_error_of_the_test_itself_is_unchanged() -> None:
     task = asyncio.ensure_future(client().connect())
     await asyncio.sleep(0.01)
     task.cancel()
@@ -247,7 +262,7 @@ async def test_cancelled_error_of_the_test_itself_is_left_as_it_is() -> None:
     assert error.args == ()
 
 
-async def test_wait_does_not_say_that_it_has_cancelled_what_a_timeout_has() -> None:
+async def test_cancelled_error_does_not_name_wait_after_a_timeout() -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
     with pytest.raises(asyncio.TimeoutError):
         await communicator.receive_output(0.01)
@@ -257,7 +272,7 @@ async def test_wait_does_not_say_that_it_has_cancelled_what_a_timeout_has() -> N
     assert "receive_output(timeout=0.01) timed out before" in str(raised.value)
 
 
-# What is no answer.
+# What is not a handshake response.
 
 
 @pytest.mark.parametrize(
@@ -274,7 +289,7 @@ async def test_wait_does_not_say_that_it_has_cancelled_what_a_timeout_has() -> N
         (["accept"], TypeError, "['accept']"),
     ],
 )
-async def test_connect_names_what_is_no_answer(
+async def test_connect_names_an_event_that_is_not_a_handshake_response(
     event: object, error: type[Exception], shown: str
 ) -> None:
     raised = await failure(client(event).connect())
@@ -306,10 +321,10 @@ async def test_wait_closed_says_that_the_handshake_was_denied() -> None:
     )
 
 
-# The end of a block that nothing ends.
+# The end of a block whose application suppresses cancellation.
 
 
-async def test_the_end_of_a_block_says_that_the_application_cannot_be_ended(
+async def test_the_end_of_a_block_says_that_the_application_did_not_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.01)
@@ -320,7 +335,7 @@ async def test_the_end_of_a_block_says_that_the_application_cannot_be_ended(
     ) -> None:
         while not stop.is_set():
             try:
-                await stop.wait()  # deaf
+                await stop.wait()  # suppresses
             except BaseException:
                 pass
 
@@ -331,14 +346,14 @@ async def test_the_end_of_a_block_says_that_the_application_cannot_be_ended(
     await asyncio.wait([communicator.future])
     assert readable(str(raised.value)) == (
         "The application cannot be ended: it swallows cancellation.\n"
-        + HANGS
-        + frame_of("application", "await stop.wait()  # deaf", __file__)
+        + WAITING_HERE
+        + frame_of("application", "await stop.wait()  # suppresses", __file__)
         + '  File "asyncio/locks.py", in wait\n    await fut\n'
-        + GO_ON
+        + HOW_TO_UNBLOCK
     )
 
 
-# As its reader finds it.
+# The output of a test runner.
 
 
 FAILING = """
@@ -364,7 +379,7 @@ unittest.main()
 """
 
 
-def test_the_output_of_a_failing_test_can_be_read(tmp_path: Path) -> None:
+def test_the_whole_output_of_a_failing_test(tmp_path: Path) -> None:
     file = tmp_path / "failing.py"
     file.write_text(FAILING)
     output = subprocess.run(
@@ -388,6 +403,6 @@ the client gets HTTP 500
         f" Came: 1 data frame, now in pre_close_messages.\n{UNANSWERED}"
         + (notes if sys.version_info >= (3, 11) else "")
     )
-    # The test's own line is there, and nothing that asyncio has to complain of.
+    # The output has the test's own line, and no warning of asyncio.
     assert "await communicator.connect(timeout=0.2)" in output
     assert not re.search("never|destroyed|Warning", output)

@@ -1,4 +1,4 @@
-"""Every data frame reaches the test exactly once, in order, and none is lost."""
+"""Every data frame is received exactly once and in order, and none is lost."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, UNKNOWN, Event, body, close, send, start
-from tests.helpers import drain, each_kind, ignore_undeliverable
+from tests.helpers import drain, each_kind, ignore_undeliverable, wait_for_thread
 from tests.scripts import Boom, Kind
 
 pytestmark = ignore_undeliverable
@@ -43,12 +43,12 @@ CALLS: dict[str, Call] = {
     ),
     "send_to": lambda communicator, timeout: communicator.send_to("go on"),
 }
-#: How many data frames may leave through ``pre_close_messages`` at a time.
+#: The calls that may move several data frames to ``pre_close_messages``.
 READS_ON = {"connect", "wait_closed"}
 
 
 def frame(kind: str, number: int) -> tuple[Event, object]:
-    """A frame, and its payload as the test is to get it."""
+    """Return a frame, and its payload as the test should receive it."""
     payloads: dict[str, tuple[Event, object]] = {
         "json": ({"text": json.dumps({"n": number})}, {"n": number}),
         "text": ({"text": f"number {number}"}, f"number {number}"),
@@ -77,8 +77,8 @@ class Program(NamedTuple):
     steps: list[str]
     ending: Ending
     #: How many frames it sends when it is cancelled, and how it ends then.
-    last_words: int
-    last_ending: Ending
+    frames_when_cancelled: int
+    ending_when_cancelled: Ending
 
 
 class Attempt(NamedTuple):
@@ -113,12 +113,12 @@ attempts = st.lists(
 
 
 class Session:
-    """A test that makes its attempts on a program, beside a model of what is left."""
+    """Makes attempts on a program, and compares with a model of the unread events."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.communicator = RecordingWebsocketCommunicator(self.application, "/")
-        #: The model: what was sent and not read.
+        #: The model: the events that were sent and not read yet.
         self.pending: deque[Event] = deque()
         self.payloads: list[object] = []
         self.arrived: list[object] = []
@@ -136,11 +136,11 @@ class Session:
                     await self.send(step, send)
             await self.end(self.program.ending)
         except asyncio.CancelledError:
-            for _ in range(self.program.last_words):
+            for _ in range(self.program.frames_when_cancelled):
                 await self.send("text", send)
-            if self.program.last_ending == "wait":
+            if self.program.ending_when_cancelled == "wait":
                 raise
-            await self.end(self.program.last_ending)
+            await self.end(self.program.ending_when_cancelled)
 
     async def send(self, step: str, send: ASGISendCallable) -> None:
         if step in FRAMES:
@@ -173,11 +173,11 @@ class Session:
         except (Exception, asyncio.CancelledError) as exception:
             error = exception
         messages = self.communicator.pre_close_messages[passed:]
-        swept = name in READS_ON and error is not None and self.is_dead()
-        if swept and turns is not None:
-            # Cancelled, perhaps in the very turn before the application ended.
-            swept = len(messages) == len(frames_of(self.pending))
-        taken = self.take_from_model(swept)
+        is_all_read = name in READS_ON and error is not None and self.is_dead()
+        if is_all_read and turns is not None:
+            # It may have been cancelled in the iteration before the application ended.
+            is_all_read = len(messages) == len(frames_of(self.pending))
+        taken = self.take_from_model(is_all_read)
         frames = frames_of(taken)
         if name in READS_ON:
             assert messages == [payload_of(event) for event in frames]
@@ -206,10 +206,10 @@ class Session:
             return await asyncio.wait_for(call, 0.001)
         return await cancelled_after(turns, call)
 
-    def take_from_model(self, swept: bool) -> list[Event]:
-        """What the attempt has read: from the start, or all frames of the dead."""
+    def take_from_model(self, is_all_read: bool) -> list[Event]:
+        """Return what the attempt has read: the first events, or all unread frames."""
         left = self.communicator.output_queue.qsize()
-        if not swept:
+        if not is_all_read:
             return [self.pending.popleft() for _ in range(len(self.pending) - left)]
         frames = frames_of(self.pending)
         others = [event for event in self.pending if event not in frames]
@@ -224,9 +224,9 @@ class Session:
         taken: list[Event],
     ) -> None:
         if error is not None:
-            # What is no frame is read by receive_from(), which says so.
-            refused = [name, type(error)] == ["receive_from", AssertionError]
-            assert (len(taken), frames_of(taken)) == (refused, [])
+            # receive_from() reads an event that is not a frame, and raises.
+            rejected = [name, type(error)] == ["receive_from", AssertionError]
+            assert (len(taken), frames_of(taken)) == (rejected, [])
         elif name == "receive_from":
             assert taken == [send(**keyed(result))]
         elif name == "receive_output" or (name == "take" and result is not None):
@@ -236,7 +236,7 @@ class Session:
             assert taken == []
 
     async def finish(self) -> None:
-        """As a test that wants to know all: read to the end, then wait for a close."""
+        """Read everything, then wait for a close."""
         for _ in range(len(self.program.steps) + 20):
             await self.make(Attempt("send_to", None))
             await self.make(Attempt("receive_output", None))
@@ -275,7 +275,7 @@ TO_CONNECT = Attempt("connect", None)
 @example(Program([], "wait", 1, "wait"), [READ, TO_CONNECT])
 @example(Program([], "wait", 1, "raise"), [READ, TO_CONNECT])
 @example(Program(["denial", "text", "part"], "return", 0, "wait"), [TO_CONNECT])
-def test_every_frame_reaches_the_test_once_and_in_order(
+def test_every_frame_is_received_exactly_once_and_in_order(
     program: Program, attempts: list[Attempt]
 ) -> None:
     async def session() -> None:
@@ -295,13 +295,13 @@ def test_every_frame_reaches_the_test_once_and_in_order(
     asyncio.run(session())
 
 
-# Thousands of cancellations, while the application sends all the time.
+# Thousands of cancellations, while the application keeps sending.
 
 CANCELLATIONS = 3_000
 
 
 class Chat:
-    """Sends numbers until it is told to stop, now and then as many as it can."""
+    """Sends numbers until it is stopped, sometimes without a pause."""
 
     def __init__(self, seed: object) -> None:
         self.random = Random(str(seed))
@@ -357,7 +357,7 @@ def futures_and_timers() -> int:
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-async def test_a_call_that_is_cancelled_leaves_nothing_behind(turns: int) -> None:
+async def test_a_cancelled_call_leaves_no_future_and_no_timer(turns: int) -> None:
     async def application(scope: object, receive: object, send: object) -> None:
         await asyncio.get_running_loop().create_future()
 
@@ -370,7 +370,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_behind(turns: int) -> Non
     communicator.stop()
 
 
-async def test_wait_leaves_nothing_behind() -> None:
+async def test_wait_leaves_no_future_and_no_timer() -> None:
     async def application(scope: object, receive: object, send: object) -> None:
         await asyncio.sleep(0)
 
@@ -381,13 +381,13 @@ async def test_wait_leaves_nothing_behind() -> None:
 
 
 @each_kind
-async def test_no_cancellation_of_a_call_loses_a_frame(kind: Kind) -> None:
+async def test_cancelling_a_call_loses_no_frame(kind: Kind) -> None:
     chat, random = Chat(kind), Random(kind)
     communicator = RecordingWebsocketCommunicator(chatty(chat, kind), "/")
     await communicator.send_input(CONNECT)
     arrived: list[object] = []
     returned = 0
-    times = [time.monotonic()]
+    times = [time.process_time()]
     for _ in range(3):
         cancelled = 0
         while cancelled < CANCELLATIONS / 3:
@@ -409,15 +409,16 @@ async def test_no_cancellation_of_a_call_loses_a_frame(kind: Kind) -> None:
                 returned += 1
                 text = result["text"] if isinstance(result, dict) else result
                 arrived.append(json.loads(str(text)))
-        times.append(time.monotonic())
+        times.append(time.process_time())
     chat.stop.set()
+    await wait_for_thread()
     while not await communicator.receive_nothing(timeout=0.1):
         arrived.append(json.loads(await communicator.receive_from()))
     assert arrived == list(range(chat.sent))
-    # Calls that are cancelled meet frames, and frames meet calls.
+    # Frames arrived both in calls that returned and in calls that were cancelled.
     assert returned > CANCELLATIONS / 10
     assert len(communicator.pre_close_messages) > CANCELLATIONS / 10
-    # Nothing piles up: the last cancellations cost no more than the first.
+    # Nothing accumulates: the last cancellations cost no more than the first.
     assert times[3] - times[2] < 10 * (times[1] - times[0])
     communicator.stop(exceptions=False)
     await asyncio.wait([communicator.future])

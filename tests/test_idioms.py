@@ -1,7 +1,5 @@
 """
-How public test suites and Channels' documentation use the parent.
-
-All of it works with either class.
+Idioms of public test suites and of Channels' documentation work with both classes.
 """
 
 import asyncio
@@ -40,12 +38,12 @@ from tests.scripts import Boom, Script, scripted
 pytestmark = both_classes
 
 
-def sends(*events: object, ending: Any = "wait") -> ASGI3Application:
+def sending(*events: object, ending: Any = "wait") -> ASGI3Application:
     return scripted(Script(events, ending), "asgi")
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Accepts, and then sends what it receives."""
+    """Accepts, and then sends back what it receives."""
     await receive()
     await send(ACCEPT)
     while (event := await receive()) != DISCONNECT:
@@ -65,7 +63,7 @@ async def connected(
 # Calls.
 
 
-async def test_the_timeout_of_connect_is_given_by_position_and_by_keyword(
+async def test_the_timeout_of_connect_is_passed_by_position_and_by_keyword(
     communicator_class: CommunicatorClass,
 ) -> None:
     first, second = communicator_class(echo, "/"), communicator_class(echo, "/")
@@ -76,10 +74,10 @@ async def test_the_timeout_of_connect_is_given_by_position_and_by_keyword(
 
 
 @pytest.mark.parametrize("code", [1000, 401, 4003, 4401])
-async def test_a_rejection_gives_its_code(
+async def test_connect_returns_the_close_code_of_a_rejection(
     communicator_class: CommunicatorClass, code: int
 ) -> None:
-    application = sends(close(code=code))
+    application = sending(close(code=code))
     communicator = communicator_class(application, "/")
     assert await communicator.connect() == (False, code)
     await communicator.disconnect()
@@ -126,7 +124,7 @@ async def test_frames_go_both_ways(communicator_class: CommunicatorClass) -> Non
     await communicator.disconnect()
 
 
-async def test_events_of_foreign_types_are_sent_to_the_application(
+async def test_events_of_other_types_are_sent_to_the_application(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = await connected(communicator_class)
@@ -136,10 +134,12 @@ async def test_events_of_foreign_types_are_sent_to_the_application(
     await communicator.disconnect()
 
 
-async def test_a_test_reads_on_until_a_timeout_or_a_cancellation(
+async def test_receiving_until_a_timeout_and_again_until_a_cancellation(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = await connected(communicator_class, sends(ACCEPT, JSON_FRAME, CLOSE))
+    communicator = await connected(
+        communicator_class, sending(ACCEPT, JSON_FRAME, CLOSE)
+    )
     received = []
     for expected in (asyncio.TimeoutError, asyncio.CancelledError):
         with pytest.raises(expected):
@@ -149,10 +149,10 @@ async def test_a_test_reads_on_until_a_timeout_or_a_cancellation(
     assert communicator.future.cancelled()
 
 
-async def test_a_test_waits_after_the_close_and_cleans_up_once_more(
+async def test_waiting_after_the_close_and_cleaning_up_twice(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = await connected(communicator_class, sends(ACCEPT, CLOSE))
+    communicator = await connected(communicator_class, sending(ACCEPT, CLOSE))
     assert await communicator.receive_output() == CLOSE
     await communicator.send_input({"type": "websocket.disconnect", "code": 4401})
     await communicator.wait()
@@ -164,10 +164,10 @@ async def test_a_test_waits_after_the_close_and_cleans_up_once_more(
 
 
 @pytest.mark.parametrize("ending", ["raise", "return"])
-async def test_a_test_cleans_up_after_an_application_that_has_ended(
+async def test_cleaning_up_after_an_application_that_has_ended(
     communicator_class: CommunicatorClass, ending: str
 ) -> None:
-    communicator = await connected(communicator_class, sends(ACCEPT, ending=ending))
+    communicator = await connected(communicator_class, sending(ACCEPT, ending=ending))
     await asyncio.wait([communicator.future])
     communicator.stop(exceptions=False)
     for _ in range(2):
@@ -178,11 +178,11 @@ async def test_a_test_cleans_up_after_an_application_that_has_ended(
 # Attributes read directly.
 
 
-async def test_a_suite_drains_the_output_queue_itself(
+async def test_the_output_queue_can_be_read_directly(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = await connected(
-        communicator_class, sends(ACCEPT, JSON_FRAME, JSON_FRAME, JSON_FRAME, CLOSE)
+        communicator_class, sending(ACCEPT, JSON_FRAME, JSON_FRAME, JSON_FRAME, CLOSE)
     )
     queue = communicator.output_queue
     assert (queue.qsize(), queue.empty()) == (4, False)
@@ -199,7 +199,7 @@ async def test_a_suite_drains_the_output_queue_itself(
     await communicator.disconnect()
 
 
-async def test_a_suite_fills_the_input_queue_itself(
+async def test_the_input_queue_can_be_filled_directly(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(echo, "/")
@@ -236,16 +236,16 @@ async def test_the_future_may_be_cancelled(
 async def test_the_future_has_the_exception_of_the_application(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = await connected(communicator_class, sends(ACCEPT, ending="raise"))
+    communicator = await connected(communicator_class, sending(ACCEPT, ending="raise"))
     with pytest.raises(Boom):
         await communicator.future
     assert isinstance(communicator.future.exception(), Boom)
 
 
-async def test_the_future_is_also_there_under_its_private_name(
+async def test_the_private_attribute_of_the_future(
     communicator_class: CommunicatorClass,
 ) -> None:
-    """asgiref has it since 3.9, as None until the application is started."""
+    """Since asgiref 3.9 it exists, and is None until the application starts."""
     parent, communicator = [
         cls(echo, "/") for cls in (WebsocketCommunicator, communicator_class)
     ]
@@ -259,7 +259,7 @@ async def test_the_future_is_also_there_under_its_private_name(
 
 
 async def scope_reader(scope: Any, receive: Any, send: Any) -> None:
-    """Accepts with what it has of the scope as subprotocol, and adds to the scope."""
+    """Accepts with the user of the scope as subprotocol, and adds to the scope."""
     await receive()
     scope["added"] = "by the application"
     await send(accept(subprotocol=scope.get("user")))
@@ -282,34 +282,34 @@ async def test_the_scope_is_edited_in_place_and_read_afterwards(
 async def test_scope_and_application_may_be_replaced(
     communicator_class: CommunicatorClass,
 ) -> None:
-    """The parent regards it since asgiref 3.9."""
+    """With the parent this has an effect since asgiref 3.9."""
 
     async def use(cls: CommunicatorClass) -> list[object]:
         other_scope: Any = cls(scope_reader, "/")
         other_scope.scope = {"type": "websocket", "user": "Ada"}
         other_application: Any = cls(scope_reader, "/")
-        other_application.application = sends(accept(subprotocol="other"))
-        answers: list[object] = []
+        other_application.application = sending(accept(subprotocol="other"))
+        results: list[object] = []
         for communicator in (other_scope, other_application):
-            answers.append(await communicator.connect())
-            answers.append(communicator.scope.get("added"))
+            results.append(await communicator.connect())
+            results.append(communicator.scope.get("added"))
             await communicator.disconnect()
-        return answers
+        return results
 
     assert await use(communicator_class) == await use(WebsocketCommunicator)
 
 
-async def test_the_headers_of_the_answer_are_there(
+async def test_response_headers_are_those_of_the_accept(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = communicator_class(sends(accept(headers=[(b"a", b"b")])), "/")
+    communicator = communicator_class(sending(accept(headers=[(b"a", b"b")])), "/")
     assert communicator.response_headers is None
     await communicator.connect()
     assert communicator.response_headers == [(b"a", b"b")]
     await communicator.disconnect()
 
 
-async def test_the_application_is_one_task_and_there_is_no_other(
+async def test_the_application_is_the_only_task(
     communicator_class: CommunicatorClass,
 ) -> None:
     before = asyncio.all_tasks()
@@ -329,14 +329,14 @@ async def test_the_application_is_one_task_and_there_is_no_other(
     assert asyncio.all_tasks() == before
 
 
-# Tests that look closely.
+# Identity, mocks and cancellation.
 
 
-async def test_both_sides_have_the_very_object_and_may_change_it(
+async def test_events_are_passed_as_the_same_object_and_can_be_changed(
     communicator_class: CommunicatorClass,
 ) -> None:
     event: Event = send(text="1", list=[])
-    communicator = await connected(communicator_class, sends(ACCEPT, event))
+    communicator = await connected(communicator_class, sending(ACCEPT, event))
     event["text"] = "changed by the application"
     received = await communicator.receive_output()
     assert received is event
@@ -349,12 +349,12 @@ async def test_both_sides_have_the_very_object_and_may_change_it(
     await communicator.disconnect()
 
 
-async def test_events_and_scopes_hold_what_can_only_be_held(
+async def test_events_and_scopes_may_hold_objects_that_support_no_operation(
     communicator_class: CommunicatorClass,
 ) -> None:
-    """It can't be copied, compared or shown."""
+    """They cannot be copied, compared or formatted."""
     event = send(text=HOSTILE, list=[HOSTILE])
-    communicator = communicator_class(sends(ACCEPT, event, event), "/")
+    communicator = communicator_class(sending(ACCEPT, event, event), "/")
     scope: Any = communicator.scope
     scope["user"] = scope["session"] = HOSTILE
     assert await communicator.connect() == (True, None)
@@ -372,7 +372,7 @@ async def test_events_and_scopes_hold_what_can_only_be_held(
     [None, {}, "text", "", 5, {"type": "chat.message"}, {"type": None}],
     ids=repr,
 )
-async def test_events_are_anything_at_all(
+async def test_events_may_be_any_object(
     communicator_class: CommunicatorClass, event: Any
 ) -> None:
     communicator = await connected(communicator_class)
@@ -381,7 +381,7 @@ async def test_events_are_anything_at_all(
     await communicator.disconnect()
 
 
-async def test_the_application_has_the_scope_of_the_communicator(
+async def test_the_application_receives_the_scope_of_the_communicator(
     communicator_class: CommunicatorClass,
 ) -> None:
     scopes = []
@@ -421,7 +421,7 @@ async def interrupted(it: WebsocketCommunicator) -> None:
     ],
     ids=["sent", "connected", "received", "nothing", "failed", "interrupted"],
 )
-async def test_an_application_is_stopped_when_its_communicator_is_dropped(
+async def test_an_application_is_cancelled_when_its_communicator_is_garbage_collected(
     communicator_class: CommunicatorClass,
     use: Callable[[WebsocketCommunicator], Awaitable[object]],
 ) -> None:
@@ -449,7 +449,7 @@ async def test_an_application_is_stopped_when_its_communicator_is_dropped(
         await future
 
 
-async def test_a_call_may_be_interrupted_and_the_test_goes_on(
+async def test_a_cancelled_call_leaves_the_application_usable(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = await connected(communicator_class)
@@ -462,7 +462,7 @@ async def test_a_call_may_be_interrupted_and_the_test_goes_on(
     await communicator.disconnect()
 
 
-async def test_one_task_sends_and_another_receives(
+async def test_sending_and_receiving_json_in_two_tasks(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = await connected(communicator_class)
@@ -480,7 +480,7 @@ async def test_one_task_sends_and_another_receives(
     await communicator.disconnect()
 
 
-async def test_mocks_stand_in_for_the_class(
+async def test_the_class_can_be_mocked(
     communicator_class: CommunicatorClass,
 ) -> None:
     mock = create_autospec(communicator_class)
@@ -494,7 +494,7 @@ async def test_mocks_stand_in_for_the_class(
         communicator.no_such_method
 
 
-async def test_methods_of_the_class_are_patched(
+async def test_methods_of_the_class_can_be_patched(
     communicator_class: CommunicatorClass,
 ) -> None:
     with patch.object(communicator_class, "connect") as connect:
@@ -601,7 +601,7 @@ async def test_events_of_any_protocol(communicator_class: CommunicatorClass) -> 
     assert event["type"] == "http.response.body"
     assert event.get("more_body") is None
     assert await communicator.receive_nothing() is True
-    # One can go on to send and receive.
+    # A test can then send and receive again.
     await communicator.send_input({"type": "http.request", "body": b""})
     event = await communicator.receive_output()
     assert event["type"] == "http.response.start"
@@ -618,7 +618,7 @@ async def test_wait_raises_what_the_application_raises(
         await communicator.wait()
 
 
-async def test_the_methods_of_a_websocket(
+async def test_the_methods_of_a_websocket_communicator(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(SimpleWebsocketApp.as_asgi(), "/testws/")
@@ -644,7 +644,7 @@ async def test_the_methods_of_a_websocket(
 
 
 async def test_arguments_from_the_url(communicator_class: CommunicatorClass) -> None:
-    # Django's types know no ASGI application for a path, and Channels' no such path.
+    # Neither Django's types nor those of Channels allow an ASGI application in path().
     view: Any = KwargsWebSocketApp.as_asgi()
     routes: Any = [re_path(r"^testws/(?P<message>\w+)/$", view)]
     communicator = communicator_class(URLRouter(routes), "/testws/test/")
@@ -664,7 +664,7 @@ async def test_a_rejection(communicator_class: CommunicatorClass) -> None:
 @pytest.mark.parametrize(
     ("text_data", "bytes_data"), [(b"bytes", None), (None, "text"), ("1", b"1")]
 )
-async def test_what_is_sent_is_checked(
+async def test_send_to_checks_its_arguments(
     communicator_class: CommunicatorClass, text_data: Any, bytes_data: Any
 ) -> None:
     communicator = communicator_class(SimpleWebsocketApp.as_asgi(), "/testws/")

@@ -14,11 +14,11 @@ from tests.helpers import (
     TESTS,
     client,
     failure,
+    having_sent,
     ignore_undeliverable,
     line_of,
     note,
     only_note,
-    perform,
     readable,
     with_notes,
 )
@@ -70,7 +70,7 @@ async def test_an_error_of_channels_carries_the_transcript() -> None:
 
 
 class Layered(RecordingWebsocketCommunicator):
-    """Each call passes through a method of a subclass, and through ``super()``."""
+    """Overrides every method, and calls ``super()``."""
 
     async def connect(self, timeout: float | None = 1) -> tuple[bool, Any]:
         return await super().connect(timeout)
@@ -120,7 +120,7 @@ def test_an_exception_can_be_pickled() -> None:
 
 
 @with_notes
-async def test_the_transcript_comes_after_the_notes_that_are_there() -> None:
+async def test_the_transcript_comes_after_existing_notes() -> None:
     async def application(
         scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
@@ -138,7 +138,7 @@ async def test_the_transcript_comes_after_the_notes_that_are_there() -> None:
 
 
 @with_notes
-async def test_what_the_body_of_a_block_raises_carries_the_transcript() -> None:
+async def test_an_exception_in_the_body_of_a_block_carries_the_transcript() -> None:
     error = AssertionError("(False, 4401) != (True, None)")
     with pytest.raises(AssertionError) as raised:
         async with client(CLOSE_WITH_REASON) as communicator:
@@ -157,9 +157,7 @@ async def test_what_the_body_of_a_block_raises_carries_the_transcript() -> None:
 
 
 @with_notes
-async def test_a_crash_that_only_the_end_of_a_block_shows_carries_the_transcript() -> (
-    None
-):
+async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -> None:
     with pytest.raises(Boom) as raised:
         async with client(ACCEPT, ending="raise") as communicator:
             await communicator.connect()
@@ -175,7 +173,7 @@ async def test_a_crash_that_only_the_end_of_a_block_shows_carries_the_transcript
 
 
 @with_notes
-async def test_servers_that_are_not_known_do_not_hide_the_failure() -> None:
+async def test_unknown_servers_do_not_hide_the_failure() -> None:
     communicator = client()
     communicator.servers = ["nginx"]
     assert (await note(communicator.connect(0.2))).endswith(
@@ -193,8 +191,8 @@ async def test_python_3_10_has_no_notes() -> None:
 
 
 async def excerpt(events: int) -> list[str]:
-    """The note's lines on a transcript of so many events."""
-    communicator = await perform(
+    """Return the lines of the note for a transcript of so many events."""
+    communicator = await having_sent(
         ACCEPT, *(send(text=str(n)) for n in range(3, events + 1))
     )
     with pytest.raises(AssertionError) as raised:
@@ -222,7 +220,7 @@ async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None
     ("events", "left_out"),
     [(30, []), (31, []), (32, ["     ...      2 more events"])],
 )
-async def test_a_note_leaves_out_no_single_event(
+async def test_a_note_never_leaves_out_just_one_event(
     events: int, left_out: list[str]
 ) -> None:
     lines = await excerpt(events)

@@ -1,4 +1,4 @@
-"""What is recorded is right, however the test reads and whatever was sent."""
+"""``pre_close_messages``, ``close_code``, ``close_reason`` and ``denial_response``."""
 
 import pytest
 
@@ -15,26 +15,28 @@ from tests.events import (
     close,
     send,
 )
-from tests.helpers import LONG, denial, drain, each_kind, look, warning_if
-from tests.hostile import HOSTILE, NESTED, NO_ANSWERS
+from tests.helpers import LONG, denial, drain, each_kind, read_all_records, warning_if
+from tests.hostile import HOSTILE, NESTED, NOT_RESPONSES
 from tests.scripts import Kind, Script, scripted
-from tests.steps import ended
+from tests.steps import wait_for_end
 
 
 @each_kind
-async def test_the_close_is_known_as_soon_as_it_is_sent(kind: Kind) -> None:
+async def test_close_code_is_set_as_soon_as_the_close_is_sent(kind: Kind) -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), "return"), kind), "/"
     )
     assert (communicator.close_code, communicator.close_reason) == (None, None)
     await communicator.connect(LONG)
-    await ended(communicator)
+    await wait_for_end(communicator)
     assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
     assert drain(communicator.output_queue) == [JSON_FRAME, CLOSE_WITH_REASON]
 
 
 @each_kind
-async def test_the_close_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> None:
+async def test_close_code_is_set_when_the_test_reads_the_queue_itself(
+    kind: Kind,
+) -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), kind), "/"
     )
@@ -47,7 +49,9 @@ async def test_the_close_is_known_to_a_test_that_drains_the_queue(kind: Kind) ->
 
 
 @each_kind
-async def test_a_denial_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> None:
+async def test_denial_response_is_set_when_the_test_reads_the_queue_itself(
+    kind: Kind,
+) -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(
             Script((DENIAL, body(body=b"no", more_body=True), body(body=b"pe"))), kind
@@ -62,7 +66,7 @@ async def test_a_denial_is_known_to_a_test_that_drains_the_queue(kind: Kind) -> 
     await communicator.disconnect()
 
 
-async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> None:
+async def test_denial_response_is_the_first_and_ends_with_its_last_part() -> None:
     second = {**DENIAL, "status": 403}
     events = (
         body(body=b"before"),
@@ -80,7 +84,7 @@ async def test_a_denial_response_is_the_first_and_ends_with_its_last_part() -> N
     await communicator.disconnect()
 
 
-async def test_what_is_sent_is_known_as_it_was_when_it_was_sent() -> None:
+async def test_records_are_not_changed_by_later_changes_to_the_event() -> None:
     start = {**DENIAL, "headers": [(b"a", b"b")]}
     close = {**CLOSE_WITH_REASON}
     communicator = RecordingWebsocketCommunicator(
@@ -95,7 +99,7 @@ async def test_what_is_sent_is_known_as_it_was_when_it_was_sent() -> None:
     await communicator.disconnect()
 
 
-async def test_the_first_close_counts() -> None:
+async def test_close_code_is_that_of_the_first_close() -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((CLOSE_WITH_REASON, close())), "asgi"), "/"
     )
@@ -104,10 +108,10 @@ async def test_the_first_close_counts() -> None:
     await communicator.disconnect()
 
 
-# Bad input.
+# Malformed events.
 
 
-#: What a frame holds, and what is kept of it.
+#: The keys of a frame, and its payload in pre_close_messages.
 BAD_FRAMES: dict[str, tuple[dict[str, object], object]] = {
     "no JSON": ({"text": "{"}, "{"),
     "empty text": ({"text": ""}, ""),
@@ -135,7 +139,9 @@ BAD_FRAMES: dict[str, tuple[dict[str, object], object]] = {
 
 @pytest.mark.parametrize("name", BAD_FRAMES)
 @pytest.mark.parametrize("accepted", [False, True], ids=["before accept", "after"])
-async def test_a_frame_that_is_no_good_frame_is_kept(name: str, accepted: bool) -> None:
+async def test_a_malformed_frame_is_kept_in_pre_close_messages(
+    name: str, accepted: bool
+) -> None:
     keys, payload = BAD_FRAMES[name]
     frame = send(**keys)
     first = (ACCEPT,) if accepted else ()
@@ -147,12 +153,12 @@ async def test_a_frame_that_is_no_good_frame_is_kept(name: str, accepted: bool) 
     assert await communicator.wait_closed() == 4401
     [kept] = communicator.pre_close_messages
     assert kept is payload or kept == payload
-    look(communicator)
+    read_all_records(communicator)
     await communicator.disconnect()
 
 
 BAD_EVENTS: dict[str, object] = {
-    **{name: event for name, (event, _) in NO_ANSWERS.items()},
+    **{name: event for name, (event, _) in NOT_RESPONSES.items()},
     "a hostile object": HOSTILE,
     "a hostile type": {"type": HOSTILE},
     "a hostile close code": close(code=HOSTILE),
@@ -171,7 +177,7 @@ BAD_EVENTS: dict[str, object] = {
 @pytest.mark.parametrize(
     "before", [(), (ACCEPT,), (DENIAL,), (CLOSE_WITH_REASON,)], ids=str
 )
-async def test_a_bad_event_is_received_and_breaks_no_record(
+async def test_a_malformed_event_is_received_and_does_not_break_the_records(
     name: str, before: tuple[Event, ...]
 ) -> None:
     event = BAD_EVENTS[name]
@@ -182,9 +188,9 @@ async def test_a_bad_event_is_received_and_breaks_no_record(
     for sent in before:
         assert await communicator.receive_output() is sent
     assert await communicator.receive_output() is event
-    look(communicator)
+    read_all_records(communicator)
     await communicator.disconnect()
-    look(communicator)
+    read_all_records(communicator)
 
 
 @pytest.mark.parametrize(
@@ -200,21 +206,21 @@ async def test_a_bad_event_is_received_and_breaks_no_record(
     ],
     ids=["None", "str", "float", "list", "zero", "hostile code", "hostile reason"],
 )
-async def test_a_close_is_known_as_it_was_sent(
+async def test_close_code_and_close_reason_are_recorded_as_sent(
     keys: dict[str, object], code: object, reason: object
 ) -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((close(**keys),)), "asgi"), "/"
     )
-    connected, answer = await communicator.connect()
+    connected, result = await communicator.connect()
     assert not connected
     for known, sent in [
-        (answer, keys.get("code", 1000)),
+        (result, keys.get("code", 1000)),
         (communicator.close_code, code),
         (communicator.close_reason, reason),
     ]:
         assert known is sent or known == sent
-    look(communicator)
+    read_all_records(communicator)
     await communicator.disconnect()
 
 
@@ -236,7 +242,7 @@ async def test_a_close_is_known_as_it_was_sent(
     ],
     ids=["nothing", "keys missing", "keys of wrong types", "other types that do"],
 )
-async def test_an_odd_denial_is_read_as_far_as_it_goes(
+async def test_denial_response_has_what_can_be_read_of_a_malformed_denial(
     start: Event, part: Event, response: tuple[object, ...]
 ) -> None:
     events = (
@@ -246,5 +252,5 @@ async def test_an_odd_denial_is_read_as_far_as_it_goes(
     communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
     assert await communicator.connect() == (False, response[0])
     assert communicator.denial_response == response
-    look(communicator)
+    read_all_records(communicator)
     await communicator.disconnect()

@@ -7,7 +7,7 @@ import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE_WITH_REASON, DENIAL, JSON_FRAME, Event
-from tests.helpers import client, failure, ignore_undeliverable
+from tests.helpers import LONG, SHORT, client, failure, ignore_undeliverable
 from tests.scripts import Script, scripted
 
 
@@ -36,9 +36,13 @@ async def test_repr_shows_path_state_and_messages(
     events: tuple[Event, ...], ending: Any, state: str
 ) -> None:
     communicator = client(*events, ending=ending)
-    task = asyncio.ensure_future(communicator.connect())
-    await communicator.receive_nothing(0.01)
-    await asyncio.wait([task], timeout=0.01)
+    task = asyncio.ensure_future(communicator.connect(LONG))
+    while len(communicator.transcript) < 1 + len(events):
+        await asyncio.sleep(0)
+    if ending != "wait":
+        await asyncio.wait([communicator.future])
+    if ending != "wait" or events not in ((), (DENIAL,)):
+        await asyncio.wait([task])
     assert repr(communicator) == (
         f"<RecordingWebsocketCommunicator /ws/?token=old: {state}>"
     )
@@ -53,9 +57,9 @@ class Strict(RecordingWebsocketCommunicator):
     strict = True
 
 
-async def test_repr_shows_what_has_not_started_and_what_is_cancelled() -> None:
+async def test_repr_shows_not_started_and_cancelled() -> None:
     communicator = Strict(scripted(Script(()), "async"), "/ws/")
     started = "not started" if communicator._future is None else "running"
     assert repr(communicator) == f"<Strict /ws/: {started}, pre_close_messages: 0>"
-    await failure(communicator.receive_output(0.01))
+    await failure(communicator.receive_output(SHORT))
     assert repr(communicator) == "<Strict /ws/: cancelled, pre_close_messages: 0>"

@@ -1,4 +1,4 @@
-"""What test runners make of it, run as their users do."""
+"""The class works in test runners, which are run as their users run them."""
 
 import os
 import subprocess
@@ -12,11 +12,11 @@ PYTEST = ["pytest", "-p", "no:cacheprovider"]
 
 
 def run(*command: str) -> tuple[int, str]:
-    """Run a module. Gives its exit code and all that it prints."""
+    """Run a module, and return its exit code and its output."""
     environment = {
         name: value
         for name, value in os.environ.items()
-        # What this run of pytest was told is not meant for another.
+        # The options of this run of pytest are not meant for another.
         if not name.startswith("PYTEST_")
     }
     process = subprocess.run(
@@ -31,20 +31,20 @@ def run(*command: str) -> tuple[int, str]:
     return process.returncode, process.stdout
 
 
-def test_it_works_with_unittest_alone() -> None:
+def test_unittest_without_django_test_runner() -> None:
     code, output = run("unittest", "tests.runners.test_asyncio")
     assert "\nRan 2 tests in" in output, output
     assert code == 0, output
 
 
-def test_it_works_with_djangos_test_runner_in_parallel() -> None:
+def test_django_test_runner_in_parallel() -> None:
     code, output = run(*DJANGO, "--parallel=2", "tests.runners.test_django")
     assert "\nRan 8 tests in" in output, output
     assert output.count("Cloning test database") == 2, output
     assert code == 0, output
 
 
-def test_it_works_with_pytest_xdist() -> None:
+def test_pytest_xdist() -> None:
     code, output = run(*PYTEST, "--numprocesses=2", "tests/runners")
     assert "= 13 passed in" in output, output
     assert "2 workers" in output, output
@@ -56,7 +56,7 @@ def test_it_works_with_pytest_xdist() -> None:
     "command",
     [[*DJANGO, "tests.runners.failing"], [*PYTEST, "tests/runners/failing.py"]],
 )
-def test_a_failing_test_shows_what_has_passed(command: list[str]) -> None:
+def test_a_failing_test_shows_the_transcript(command: list[str]) -> None:
     code, output = run(*command)
     assert code == 1, output
     assert "receive_json_from(timeout=0.01) timed out." in output
@@ -64,5 +64,5 @@ def test_a_failing_test_shows_what_has_passed(command: list[str]) -> None:
     assert "ms  -> connect" in output
     assert "ms  <- accept" in output
     assert "a client of Daphne sees: HTTP 101" in output
-    # pytest shows the source of each frame, and ours is of no use to the reader.
+    # pytest shows the source of each frame, and hides those of the package.
     assert command[0] != "pytest" or "async def receive_output" not in output

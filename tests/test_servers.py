@@ -1,7 +1,7 @@
 """
-What clients of the real servers get is what ``client_view`` and ``undeliverable`` say.
+``client_view`` and ``undeliverable`` agree with the real servers.
 
-The servers perform all the cases first, side by side, since many take their time.
+The servers first perform all cases concurrently, because many of them take long.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from channels_closetest import (
 )
 from channels_closetest.recording import payload
 from tests.cases import (
-    BAD_STARTS,
-    BORDERS,
     CLOSE_4000,
     CONSUMERS,
     EXTENSION,
     FLOOD,
+    MALFORMED_STARTS,
+    MORE_CASES,
     ROWS,
     Ending,
     application,
@@ -50,7 +50,7 @@ from tests.servers import Case, Observed, Server, observe, observe_all, serving
 SERVERS: list[Server] = ["daphne", "uvicorn", "hypercorn"]
 KINDS: list[Kind] = ["async", "sync"]
 
-# What a consumer may well send, in any order.
+# What a consumer may send, in any order.
 EVENTS = [
     accept(),
     accept(),
@@ -85,7 +85,7 @@ EVENTS = [
 
 
 def random_cases(count: int) -> list[Case]:
-    """The same ones each time."""
+    """Return the same cases in every run."""
     cases: list[Case] = []
 
     @settings(
@@ -118,7 +118,7 @@ CASES = {
         for name, case in ROWS.items()
         for kind in KINDS
     },
-    **BORDERS,
+    **MORE_CASES,
     **{f"random {number}": case for number, case in enumerate(random_cases(150))},
 }
 
@@ -127,7 +127,7 @@ PATHS = [*CONSUMERS, "nowhere"]
 
 
 class Observations(NamedTuple):
-    """What the clients of one server got: of each case, and on each path."""
+    """What the clients of one server received: for each case, and on each path."""
 
     cases: dict[str, Observed]
     paths: dict[str, Observed]
@@ -135,14 +135,16 @@ class Observations(NamedTuple):
 
 async def observe_everything(urls: list[str]) -> list[Observations]:
     floods = [name for name in CASES if name.startswith(FLOOD)]
-    # Those that close come last: they take no time.
+    # Those that close come last: they are quick.
     others = sorted(
         (name for name in CASES if name not in floods),
-        key=lambda name: any(word[0] == "close" for word, _ in said(CASES[name])),
+        key=lambda name: any(
+            word[0] == "close" for word, _ in words_of_events(CASES[name])
+        ),
     )
     flooded, paths = [], []
     for url in urls:
-        # One at a time: a flood keeps all else waiting.
+        # One at a time: a flood keeps all other clients waiting.
         flooded.append([await observe(url, CASES[name]) for name in floods])
         paths.append([await observe(f"{url}/{name}", script()) for name in PATHS])
     cases = [CASES[name] for name in others]
@@ -171,12 +173,12 @@ def observations() -> dict[Server, Observations]:
 class Prediction(NamedTuple):
     client_view: ClientView
     denial_response: DenialResponse | None
-    #: Which of the events that were sent, by their number, are undeliverable.
+    #: The indexes of the undeliverable events among those that were sent.
     undeliverable: list[int]
 
 
 async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
-    """What the package says when the application has come to rest."""
+    """Return what the package predicts once the application is idle or has ended."""
 
     class Communicator(RecordingWebsocketCommunicator):
         servers = (server,)
@@ -224,13 +226,13 @@ BAD_HEADERS = [
     "accepts with headers [(b'sec-websocket-extensions', b'foo')]",
     "accepts with headers [(b'sec-websocket-protocol', b'y')]",
 ]
-# Where client_view is not exact, and why that may stay so.
-INEXACT: dict[str, set[tuple[Server, str]]] = {
-    "What a consumer swallows is in no event.": {
-        (server, f"swallowing-{kind}") for server in SERVERS for kind in KINDS
+# Where client_view differs from the server, and why that is acceptable.
+CLIENT_VIEW_DIFFERS: dict[str, set[tuple[Server, str]]] = {
+    "An exception that a consumer suppresses is in no event.": {
+        (server, f"suppressing-{kind}") for server in SERVERS for kind in KINDS
     },
-    # All that follows, no consumer has any reason to send. It is undeliverable.
-    "Hypercorn converts it; the table says that it raises.": {
+    # No consumer has a reason to send any of the following. It is undeliverable.
+    "Hypercorn converts it; the table has it raise.": {
         ("hypercorn", "accepts, closes({'code': '4000'})"),
         ("hypercorn", "accepts, closes({'code': 4001.5})"),
         ("hypercorn", "accepts, sends {'bytes': 1}"),
@@ -239,25 +241,26 @@ INEXACT: dict[str, set[tuple[Server, str]]] = {
         ("hypercorn", "accepts with headers [(b'x-a', 'b')]"),
         ("hypercorn", "denies with status 600"),
     },
-    "Hypercorn looks at the start with the body only; the table says at once.": {
-        ("hypercorn", f"starts to deny with {keys}, closes") for keys in BAD_STARTS
+    "Hypercorn checks the start when the body is sent; the table checks it at once.": {
+        ("hypercorn", f"starts to deny with {keys}, closes")
+        for keys in MALFORMED_STARTS
     },
-    "Uvicorn takes it for no reason; the table says that it raises.": {
+    "Uvicorn treats it as no reason; the table has it raise.": {
         ("uvicorn", "accepts, closes({'code': 4000, 'reason': 0})"),
         ("uvicorn", "accepts, closes({'code': 4000, 'reason': []})"),
     },
-    "Uvicorn raises; the table says that it sends no code.": {
+    "Uvicorn raises; in the table it sends no code.": {
         ("uvicorn", "accepts, closes({'code': None, 'reason': 'why'})"),
     },
-    "The table looks at no header's name and value.": both(
+    "The table does not check the names and values of headers.": both(
         *BAD_HEADERS,
         "accepts y of y in a header",
     ),
 }
-# Where undeliverable is not exact, and why that may stay so.
-SILENT: dict[str, set[tuple[Server, str]]] = {
-    "The table looks at no header's name and value.": both(*BAD_HEADERS),
-    "To the client, this is no denial, but an acceptance that it refuses.": both(
+# Where undeliverable differs from the server, and why that is acceptable.
+UNDELIVERABLE_DIFFERS: dict[str, set[tuple[Server, str]]] = {
+    "The table does not check the names and values of headers.": both(*BAD_HEADERS),
+    "To the client, this is not a denial, but an acceptance that it rejects.": both(
         "denies with status 101"
     ),
 }
@@ -282,9 +285,9 @@ def compare_views(server: Server, name: str, view: ClientView, got: Observed) ->
         got.close_reason,
     )
     if view.status != 101 and view.close_code is None:
-        # No answer yet. This client has given up in the end.
+        # No handshake response yet. The client of the server has stopped waiting.
         view = view._replace(close_code=1006, close_reason="")
-    is_exact = not is_known(INEXACT, server, name)
+    is_exact = not is_known(CLIENT_VIEW_DIFFERS, server, name)
     assert (view == seen) is is_exact, show(server, name, CASES.get(name), view, seen)
 
 
@@ -292,7 +295,7 @@ def read(message: str | bytes) -> object:
     return payload({"bytes" if isinstance(message, bytes) else "text": message})
 
 
-# What the application says, event by event, and what is heard of it, in the same words.
+# What the application sends and what a browser understands, in comparable tuples.
 
 Word = tuple[Any, ...]
 
@@ -300,14 +303,14 @@ Word = tuple[Any, ...]
 UNFINISHED = "a denial response of which there is more to come"
 
 
-class Saying(NamedTuple):
+class SentWord(NamedTuple):
     word: Word
-    #: The numbers of its events.
+    #: The indexes of its events.
     events: list[int]
 
 
-def said(case: Case) -> list[Saying]:
-    sayings: list[Saying] = []
+def words_of_events(case: Case) -> list[SentWord]:
+    sent_words: list[SentWord] = []
     accepted = False
     for number, event in enumerate(case.script.events):
         match event:
@@ -317,7 +320,7 @@ def said(case: Case) -> list[Saying]:
                 word: Word = ("accept", keys.get("subprotocol") or None, headers)
             case {"type": "websocket.send", **keys}:
                 text, data = keys.get("text"), keys.get("bytes")
-                # An empty text beside bytes says nothing.
+                # An empty text beside bytes is ignored.
                 texts = (
                     [] if text is None or (text == "" and data is not None) else [text]
                 )
@@ -331,23 +334,25 @@ def said(case: Case) -> list[Saying]:
                 headers = as_text(keys.get("headers", ()))
                 word = (UNFINISHED, keys.get("status"), headers, b"")
             case {"type": "websocket.http.response.body", **keys} if (
-                sayings
-                and sayings[-1].word[0] == UNFINISHED
+                sent_words
+                and sent_words[-1].word[0] == UNFINISHED
                 and isinstance(keys.get("body", b""), (bytes, bytearray))
             ):
-                word, events = sayings.pop()
+                word, events = sent_words.pop()
                 chunks = word[-1] + keys.get("body", b"")
                 name = word[0] if keys.get("more_body") else "denial"
-                sayings.append(Saying((name, *word[1:-1], chunks), [*events, number]))
+                sent_words.append(
+                    SentWord((name, *word[1:-1], chunks), [*events, number])
+                )
                 continue
             case _:
                 word = ("nonsense", event)
-        sayings.append(Saying(word, [number]))
-    return sayings
+        sent_words.append(SentWord(word, [number]))
+    return sent_words
 
 
 def meant(text: object) -> object:
-    """What text means to Python, to which more is JSON than to a client."""
+    """Decode text as Python does, which accepts more JSON than a browser."""
     try:
         return json.loads(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, RecursionError):
@@ -361,18 +366,18 @@ def as_text(headers: Any) -> list[tuple[str, str]]:
         return [("these are", "no headers")]
 
 
-def heard(case: Case, got: Observed) -> list[Word]:
-    """What a browser understands."""
-    told = [saying.word for saying in said(case)]
+def understood_by_browser(case: Case, got: Observed) -> list[Word]:
+    """Return what a browser understands of what it received."""
+    sent = [saying.word for saying in words_of_events(case)]
     if got.status == 101 and got.headers:
-        wanted = next(word[2] for word in told if word[0] == "accept")
+        wanted = next(word[2] for word in sent if word[0] == "accept")
         headers = [header for header in wanted if header in got.headers]
-        is_refused = case.subprotocols and got.subprotocol is None
-        selected = "none, which it refuses" if is_refused else got.subprotocol
+        is_rejected = case.subprotocols and got.subprotocol is None
+        selected = "none, which it rejects" if is_rejected else got.subprotocol
         words: list[Word] = [("accept", selected, headers)]
         words += [("frame", read(message)) for message in got.messages]
-        # How a server takes it that the application ends was said by nobody.
-        closes = any(word[0] == "close" for word in told)
+        # The close that a server sends when the application ends was not sent by it.
+        closes = any(word[0] == "close" for word in sent)
         if got.close_code is not None and (closes or case.script.ending == "wait"):
             # 1006 stands for no close frame at all (RFC 6455 section 7.1.5).
             is_dropped = got.close_code == 1006
@@ -380,7 +385,7 @@ def heard(case: Case, got: Observed) -> list[Word]:
                 ("drop",) if is_dropped else ("close", got.close_code, got.close_reason)
             )
         return words
-    for word in told:
+    for word in sent:
         if word[0] == "denial" and word[1] == got.status:
             headers = [header for header in word[2] if header in got.headers]
             return [("denial", got.status, headers, got.body)]
@@ -388,61 +393,63 @@ def heard(case: Case, got: Observed) -> list[Word]:
 
 
 def compare_words(
-    server: Server, name: str, foretold: Prediction, got: Observed
+    server: Server, name: str, prediction: Prediction, got: Observed
 ) -> None:
-    sayings, understood = said(CASES[name]), heard(CASES[name], got)
-    undeliverable, denial = foretold.undeliverable, foretold.denial_response
-    told = [word for word, _ in sayings if word[0] != UNFINISHED]
-    shown = show(server, name, sayings, undeliverable, understood)
-    if told != understood:
+    sent_words, understood = words_of_events(CASES[name]), understood_by_browser(
+        CASES[name], got
+    )
+    undeliverable, denial = prediction.undeliverable, prediction.denial_response
+    sent = [word for word, _ in sent_words if word[0] != UNFINISHED]
+    shown = show(server, name, sent_words, undeliverable, understood)
+    if sent != understood:
         assert undeliverable, shown
-    elif len(told) == len(sayings):
+    elif len(sent) == len(sent_words):
         assert not undeliverable, shown
         if denial is not None:
             headers = as_text(denial.headers)
-            assert [("denial", denial.status, headers, denial.body)] == told, shown
-    for word, events in sayings:
+            assert [("denial", denial.status, headers, denial.body)] == sent, shown
+    for word, events in sent_words:
         if word[0] != UNFINISHED and not set(events) & set(undeliverable):
-            assert word in understood, f"{word} is not heard\n{shown}"
+            assert word in understood, f"{word} is not understood\n{shown}"
             understood.remove(word)
 
 
-def compare(server: Server, name: str, foretold: Prediction, got: Observed) -> None:
-    compare_views(server, name, foretold.client_view, got)
-    if is_known(SILENT, server, name):
+def compare(server: Server, name: str, prediction: Prediction, got: Observed) -> None:
+    compare_views(server, name, prediction.client_view, got)
+    if is_known(UNDELIVERABLE_DIFFERS, server, name):
         with pytest.raises(AssertionError):
-            compare_words(server, name, foretold, got)
+            compare_words(server, name, prediction, got)
     else:
-        compare_words(server, name, foretold, got)
+        compare_words(server, name, prediction, got)
 
 
-# Fifty clients at a time can be too slow for a server's timeouts. What seems to be
-# wrong is looked at again, alone; but not if everything is wrong.
-second_looks = iter(range(10))
+# Fifty clients at a time can be too slow for a server's timeouts. A case that fails is
+# observed again, alone; but only a few, in case everything fails.
+retries = iter(range(10))
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("server", SERVERS)
-async def test_client_view_is_what_a_client_gets_and_undeliverable_what_it_does_not(
+async def test_client_view_and_undeliverable_agree_with_the_server(
     server: Server, name: str, observations: dict[Server, Observations]
 ) -> None:
-    foretold = await predict(server, CASES[name])
+    prediction = await predict(server, CASES[name])
     try:
-        compare(server, name, foretold, observations[server].cases[name])
+        compare(server, name, prediction, observations[server].cases[name])
     except AssertionError:
-        if next(second_looks, None) is None:
+        if next(retries, None) is None:
             raise
         with served(server) as url:
-            compare(server, name, foretold, await observe(url, CASES[name]))
+            compare(server, name, prediction, await observe(url, CASES[name]))
 
 
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("server", SERVERS)
-async def test_client_view_is_what_a_client_of_a_consumer_gets(
+async def test_client_view_of_a_consumer_agrees_with_the_server(
     server: Server, name: str, observations: dict[Server, Observations]
 ) -> None:
-    foretold = await predict(server, script(), f"/{name}/")
+    prediction = await predict(server, script(), f"/{name}/")
     got = observations[server].paths[name]
-    compare_views(server, name, foretold.client_view, got)
-    if foretold.denial_response is not None:
-        assert foretold.denial_response.body == got.body
+    compare_views(server, name, prediction.client_view, got)
+    if prediction.denial_response is not None:
+        assert prediction.denial_response.body == got.body

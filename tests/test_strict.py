@@ -23,13 +23,13 @@ from tests.events import (
     close,
     send,
 )
-from tests.helpers import communicate, failure, message
+from tests.helpers import communicator_for, failure, message
 from tests.scripts import Boom, Script, scripted
 
-REFUSED = "strict: the application sent what not every client gets as it was sent.\n"
+FIRST_LINE = "strict: the application sent what not every client gets as it was sent.\n"
 
 
-EMPTY = (
+EMPTY_FRAME = (
     "send ''\n"
     "  an empty frame: the client gets nothing on Daphne.\n"
     "  Put something into it, or leave it out."
@@ -55,17 +55,19 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_strict_fails_the_call_that_comes_across_it(name: str) -> None:
-    communicator = communicate(
+async def test_strict_fails_the_first_call_after_an_undeliverable_event(
+    name: str,
+) -> None:
+    communicator = communicator_for(
         script(accept(), send(text="[]"), send(text=""), CLOSE_4000), strict=True
     )
     communicator.strict = False
     await communicator.connect()
     communicator.strict = True
-    with pytest.raises(AssertionError) as refused:
+    with pytest.raises(AssertionError) as raised:
         await CALLS[name](communicator)
-    assert str(refused.value) == REFUSED + EMPTY
-    # And no other: it has been said.
+    assert str(raised.value) == FIRST_LINE + EMPTY_FRAME
+    # No later call raises: each event is reported once.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         await communicator.__aexit__(None, None, None)
@@ -73,14 +75,14 @@ async def test_strict_fails_the_call_that_comes_across_it(name: str) -> None:
 
 async def test_strict_fails_connect_and_does_not_warn() -> None:
     case = script(FRAME, accept(headers=[("a", "b")]), FRAME)
-    communicator = communicate(case, strict=True)
+    communicator = communicator_for(case, strict=True)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        with pytest.raises(AssertionError) as refused:
+        with pytest.raises(AssertionError) as raised:
             await communicator.connect()
     assert warned == []
-    assert str(refused.value).startswith(
-        f"{REFUSED}send hello\n"
+    assert str(raised.value).startswith(
+        f"{FIRST_LINE}send hello\n"
         "  sent before accept(): the client gets HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )
@@ -100,31 +102,33 @@ async def test_strict_fails_one_call_for_each_undeliverable_event() -> None:
     await communicator.connect()
     for _ in range(3):
         await communicator.send_to(text_data="more")
-        with pytest.raises(AssertionError) as refused:
+        with pytest.raises(AssertionError) as raised:
             await communicator.receive_output()
-        assert str(refused.value) == REFUSED + EMPTY
+        assert str(raised.value) == FIRST_LINE + EMPTY_FRAME
         assert await communicator.receive_nothing(0.01) is True
     await communicator.disconnect()
 
 
-async def test_strict_is_content_with_what_every_server_delivers() -> None:
+async def test_strict_accepts_what_every_server_delivers() -> None:
     for servers, case in [
         (SERVERS, script(accept(), FRAME, CLOSE_4000)),
         (SERVERS, script(close())),
         (["uvicorn"], script(accept(), close(code=1008, reason="why"))),
         (["hypercorn", "uvicorn"], script(DENIAL, PART, BODY)),
     ]:
-        async with communicate(case, servers=servers, strict=True) as communicator:
+        async with communicator_for(case, servers=servers, strict=True) as communicator:
             await communicator.connect()
 
 
-async def test_strict_hides_no_failure() -> None:
+async def test_strict_does_not_hide_another_failure() -> None:
     with pytest.raises(Boom):
-        await communicate(script(FRAME, ending="raise"), strict=True).connect()
+        await communicator_for(script(FRAME, ending="raise"), strict=True).connect()
     with pytest.raises(asyncio.TimeoutError):
-        await communicate(script(FRAME), strict=True).connect(0.01)
+        await communicator_for(script(FRAME), strict=True).connect(0.01)
     with pytest.raises(KeyError):
-        async with communicate(script(FRAME, close()), strict=True) as communicator:
+        async with communicator_for(
+            script(FRAME, close()), strict=True
+        ) as communicator:
             await communicator.send_input(CONNECT)
             await asyncio.wait([communicator.future], timeout=0.01)
             assert communicator.undeliverable != []
@@ -135,7 +139,7 @@ class Strict(RecordingWebsocketCommunicator):
     strict = True
 
 
-async def test_strict_says_what_was_sent_what_the_client_gets_and_the_remedy() -> None:
+async def test_strict_names_the_event_what_the_client_receives_and_the_remedy() -> None:
     communicator = Strict(
         scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), "async"), "/ws/"
     )

@@ -1,4 +1,4 @@
-"""Where an application is waiting: the part of a failure that shows it."""
+"""The part of a failure that shows where the application is waiting."""
 
 import asyncio
 import threading
@@ -22,12 +22,12 @@ from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT
 from tests.helpers import client, frame_of, message
 from tests.scripts import Script, scripted
-from tests.texts import GO_ON, HANDSHAKE, HANGS, UNANSWERED
+from tests.texts import HANDSHAKE, HOW_TO_UNBLOCK, UNANSWERED, WAITING_HERE
 
-# What hangs, and where.
+# Applications that wait forever.
 
 
-class AsyncHanging(AsyncWebsocketConsumer):
+class AsyncWaiting(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         await self.greet()
 
@@ -35,37 +35,54 @@ class AsyncHanging(AsyncWebsocketConsumer):
         await asyncio.get_running_loop().create_future()  # greets
 
 
+class Gate:
+    """
+    What a thread waits at, and whether it has got there.
+
+    A lock, because waiting for it adds no frame of Python to the stack.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.reached = threading.Event()
+
+    async def wait_until_reached(self) -> None:
+        while not self.reached.is_set():
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
-def locked() -> Iterator[threading.Lock]:
-    """Not an Event: what hangs in it does so in no frame but its own."""
-    lock = threading.Lock()
-    with lock:
-        yield lock
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    with gate.lock:
+        yield gate
 
 
-class SyncHanging(WebsocketConsumer):
-    def __init__(self, lock: threading.Lock) -> None:
+class SyncBlocking(WebsocketConsumer):
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
-        self.lock = lock
+        self.gate = gate
 
     def connect(self) -> None:
         self.greet()
 
     def greet(self) -> None:
-        with self.lock:  # greets
+        self.gate.reached.set()
+        with self.gate.lock:  # greets
             pass
 
 
 class Querying(AsyncWebsocketConsumer):
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
-        self.lock = lock
+        self.gate = gate
 
     async def connect(self) -> None:
         await database_sync_to_async(self.query)()
 
     def query(self) -> None:
-        with self.lock:  # queries
+        self.gate.reached.set()
+        with self.gate.lock:  # queries
             pass
 
 
@@ -91,7 +108,7 @@ async def waiting_for_object(
     await Awaited()
 
 
-#: A consumer's chain, as far as it is Channels'.
+#: The frames of Channels in a consumer's stack.
 CHANNELS = """\
   File "channels/consumer.py", in app
     return await consumer(scope, receive, send)
@@ -124,10 +141,10 @@ def ours(function: str, code: str) -> str:
     return frame_of(function, code, __file__)
 
 
-# What is said of it.
+# How they are shown.
 
 
-async def test_a_consumer_behind_a_router_is_idle_too() -> None:
+async def test_an_idle_consumer_behind_a_router() -> None:
     application: Any = scripted(Script(()), "async")
     routes: Any = [path("ws/", application)]
     communicator = RecordingWebsocketCommunicator(URLRouter(routes), "/ws/")
@@ -136,67 +153,71 @@ async def test_a_consumer_behind_a_router_is_idle_too() -> None:
     )
 
 
-async def test_an_async_consumer_hangs_in_a_chain_of_coroutines() -> None:
-    communicator = RecordingWebsocketCommunicator(AsyncHanging.as_asgi(), "/ws/")
+async def test_an_async_consumer_that_waits_in_a_chain_of_coroutines() -> None:
+    communicator = RecordingWebsocketCommunicator(AsyncWaiting.as_asgi(), "/ws/")
     assert await message(communicator.connect(0.2)) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
-        + HANGS
+        + WAITING_HERE
         + CHANNELS
         + ASYNC_HANDLER
         + ours("connect", "await self.greet()")
         + ours("greet", "await asyncio.get_running_loop().create_future()  # greets")
-        + GO_ON
+        + HOW_TO_UNBLOCK
     )
 
 
-async def test_a_sync_consumer_hangs_in_its_thread(locked: threading.Lock) -> None:
+async def test_a_sync_consumer_that_blocks_its_thread(gate: Gate) -> None:
     communicator = RecordingWebsocketCommunicator(
-        SyncHanging.as_asgi(lock=locked), "/ws/"
+        SyncBlocking.as_asgi(gate=gate), "/ws/"
     )
+    await communicator.send_input(CONNECT)
+    await gate.wait_until_reached()
     assert await message(communicator.connect(0.2)) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
-        + HANGS
+        + WAITING_HERE
         + CHANNELS
         + SYNC_HANDLER
         + ours("connect", "self.greet()")
-        + ours("greet", "with self.lock:  # greets")
-        + GO_ON
+        + ours("greet", "with self.gate.lock:  # greets")
+        + HOW_TO_UNBLOCK
     )
 
 
-async def test_an_async_consumer_hangs_in_the_thread_of_its_database(
-    locked: threading.Lock,
+async def test_an_async_consumer_that_waits_for_its_database_thread(
+    gate: Gate,
 ) -> None:
-    communicator = RecordingWebsocketCommunicator(Querying.as_asgi(lock=locked), "/ws/")
+    communicator = RecordingWebsocketCommunicator(Querying.as_asgi(gate=gate), "/ws/")
+    await communicator.send_input(CONNECT)
+    await gate.wait_until_reached()
     assert await message(communicator.connect(0.2)) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
-        + HANGS
+        + WAITING_HERE
         + CHANNELS
         + ASYNC_HANDLER
         + ours("connect", "await database_sync_to_async(self.query)()")
         + "  (asgiref)\n"
-        + ours("query", "with self.lock:  # queries")
-        + GO_ON
+        + ours("query", "with self.gate.lock:  # queries")
+        + HOW_TO_UNBLOCK
     )
 
 
-async def test_a_sync_consumer_waits_for_the_thread_that_another_one_blocks(
-    locked: threading.Lock,
+async def test_a_sync_consumer_that_waits_for_a_thread_blocked_by_another(
+    gate: Gate,
 ) -> None:
-    other = RecordingWebsocketCommunicator(SyncHanging.as_asgi(lock=locked), "/ws/")
+    other = RecordingWebsocketCommunicator(SyncBlocking.as_asgi(gate=gate), "/ws/")
     await other.send_input(CONNECT)
-    assert await other.receive_nothing(0.01)
-    said = await message(client(ACCEPT, kind="sync").connect(0.2))
-    # Newer asgiref has functions of its own in the thread, too.
-    assert said.replace("function:\n  (asgiref)\n", "function:\n") == (
+    await gate.wait_until_reached()
+    text = await message(client(ACCEPT, kind="sync").connect(0.2))
+    # Newer asgiref has functions of its own in the thread.
+    assert text.replace("function:\n  (asgiref)\n", "function:\n") == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
-        + HANGS
+        + WAITING_HERE
         + CHANNELS
         + "  (asgiref)\n"
         + "It waits for its thread, which is busy with another function:\n"
         + SYNC_HANDLER.removeprefix("  (asgiref)\n")
         + ours("connect", "self.greet()")
-        + ours("greet", "with self.lock:  # greets")
+        + ours("greet", "with self.gate.lock:  # greets")
         + "Let that end first."
     )
 
@@ -218,14 +239,14 @@ async def test_a_sync_consumer_waits_for_the_thread_that_another_one_blocks(
         ),
     ],
 )
-async def test_an_application_hangs_in_what_is_awaited_like_a_coroutine(
+async def test_an_application_that_awaits_something_other_than_a_coroutine(
     application: ASGI3Application, code: str, function: str, line: str
 ) -> None:
     communicator = RecordingWebsocketCommunicator(application, "/ws/")
     assert await message(communicator.receive_output(0.2)) == (
         "receive_output(timeout=0.2) timed out. Awaited: any event. Came: nothing.\n"
-        + HANGS
+        + WAITING_HERE
         + ours(application.__name__, code)
         + ours(function, line)
-        + GO_ON
+        + HOW_TO_UNBLOCK
     )

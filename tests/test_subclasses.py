@@ -1,4 +1,4 @@
-"""Subclasses of public test suites: all of them work with either class."""
+"""The subclasses that public test suites define work with both classes."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, JSON_FRAME
 from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
 from tests.scripts import Boom
-from tests.test_idioms import connected, echo, scope_reader, sends
+from tests.test_idioms import connected, echo, scope_reader, sending
 
 pytestmark = both_classes
 
@@ -20,7 +20,7 @@ pytestmark = both_classes
 async def test_a_subclass_that_reads_queue_and_future_itself(
     communicator_class: CommunicatorClass,
 ) -> None:
-    """It is patient: a timeout cancels nothing."""
+    """A timeout of its calls does not cancel the application."""
 
     class Patient(communicator_class):  # type: ignore[misc, valid-type]
         async def receive_output(self, timeout: float = 1) -> Any:
@@ -44,9 +44,9 @@ async def test_a_subclass_that_reads_queue_and_future_itself(
     assert not communicator.future.done()
     await communicator.disconnect()
 
-    rejected = Patient(sends(CLOSE, ending="return"), "/")
+    rejected = Patient(sending(CLOSE, ending="return"), "/")
     assert await rejected.connect() == (False, 4401)
-    crashed = Patient(sends(ending="raise"), "/")
+    crashed = Patient(sending(ending="raise"), "/")
     with pytest.raises(Boom):
         await crashed.connect(SHORT)
 
@@ -109,13 +109,13 @@ async def test_a_subclass_that_skips_the_constructor(
     assert await communicator.connect() == (True, "Ada")
     assert communicator.response_headers == []
     await communicator.disconnect()
-    rejected = Skipping(sends(CLOSE))
+    rejected = Skipping(sending(CLOSE))
     assert await rejected.connect() == (False, 4401)
     await rejected.disconnect()
 
 
-#: What suites call attributes of their own; and the names that this package adds, but
-#: "strict", which is there to be assigned.
+#: Names of attributes that suites add, and the names that this package adds, except
+#: "strict", which users assign.
 OWN_NAMES = sorted(
     {
         *("connected", "_connected", "timeout", "closed", "messages", "events", "log"),
@@ -126,14 +126,14 @@ OWN_NAMES = sorted(
             if not name.startswith("_") and not hasattr(WebsocketCommunicator, name)
         ),
     }
-    # These the parent has, if only on its instances.
+    # Instances of the parent have these.
     - {"future", "input_queue", "output_queue", "strict"}
 )
 
 
 @pytest.mark.parametrize("name", OWN_NAMES)
 @pytest.mark.parametrize("when", ["before __init__()", "after it", "when connected"])
-async def test_a_suite_assigns_names_of_its_own(
+async def test_a_subclass_assigns_attributes_of_its_own(
     communicator_class: CommunicatorClass, name: str, when: str
 ) -> None:
     class Own(communicator_class):  # type: ignore[misc, valid-type]
@@ -145,7 +145,7 @@ async def test_a_suite_assigns_names_of_its_own(
                 setattr(self, name, own)
 
     own = object()
-    communicator = await connected(Own, sends(ACCEPT, CLOSE, JSON_FRAME))
+    communicator = await connected(Own, sending(ACCEPT, CLOSE, JSON_FRAME))
     if when == "when connected":
         setattr(communicator, name, own)
     assert await communicator.receive_output() == CLOSE
@@ -159,7 +159,7 @@ async def test_a_suite_assigns_names_of_its_own(
         assert {other: getattr(communicator, other) for other in others} == others
 
 
-async def test_a_mixin_in_front(communicator_class: CommunicatorClass) -> None:
+async def test_a_mixin_before_the_class(communicator_class: CommunicatorClass) -> None:
     class Mixin:
         def __init__(self, *args: Any, consumer: Any = None, **kwargs: Any) -> None:
             self.consumer = consumer
@@ -185,16 +185,16 @@ async def test_a_subclass_that_is_a_context_manager(
 ) -> None:
     class Connected(communicator_class):  # type: ignore[misc, valid-type]
         async def __aenter__(self) -> Any:
-            self.answer = await self.connect()
+            self.result = await self.connect()
             return self
 
         async def __aexit__(self, *exception: object) -> None:
             await self.disconnect(code=1000)
-            self.answer = None
+            self.result = None
 
     async with Connected(echo, "/") as communicator:
-        assert communicator.answer == (True, None)
+        assert communicator.result == (True, None)
         await communicator.send_to("text")
         assert await communicator.receive_from() == "text"
-    assert communicator.answer is None
+    assert communicator.result is None
     assert communicator.future.done()

@@ -9,13 +9,13 @@ from channels_closetest import ClientView, RecordingWebsocketCommunicator, clien
 from channels_closetest.servers import SERVERS
 from tests.cases import CLOSE_4000, script
 from tests.events import FRAME, accept, close, send
-from tests.helpers import communicate
+from tests.helpers import communicator_for
 from tests.scripts import Script, scripted
 
-# Which servers count.
+# The attribute servers.
 
 
-async def test_client_view_speaks_for_the_first_server_and_undeliverable_for_any() -> (
+async def test_client_view_is_about_the_first_server_and_undeliverable_about_all() -> (
     None
 ):
     policy = script(accept(), close(code=1008, reason="why"))
@@ -27,7 +27,7 @@ async def test_client_view_speaks_for_the_first_server_and_undeliverable_for_any
         (("daphne", "uvicorn"), 1011, "", True),
         (SERVERS, 1011, "", True),
     ]:
-        async with communicate(policy, servers=servers) as communicator:
+        async with communicator_for(policy, servers=servers) as communicator:
             await communicator.connect()
             await communicator.wait_closed()
             assert communicator.client_view == (101, None, [], code, reason)
@@ -35,8 +35,8 @@ async def test_client_view_speaks_for_the_first_server_and_undeliverable_for_any
             assert (communicator.close_code, communicator.close_reason) == (1008, "why")
 
 
-async def test_servers_can_be_named_in_the_middle_of_a_test() -> None:
-    async with communicate(script(accept(), close(code=1008))) as communicator:
+async def test_servers_can_be_changed_during_a_test() -> None:
+    async with communicator_for(script(accept(), close(code=1008))) as communicator:
         await communicator.connect()
         await communicator.wait_closed()
         assert communicator.client_view.close_code == 1011
@@ -49,24 +49,24 @@ async def test_servers_can_be_named_in_the_middle_of_a_test() -> None:
     "servers",
     [(), [], "uvicorn", {"uvicorn"}, ("granian",), ("daphne", "Uvicorn"), None, ([],)],
 )
-async def test_servers_that_are_not_known_are_refused(servers: object) -> None:
-    communicator = communicate(script(accept()), servers=servers)
+async def test_unknown_servers_are_a_value_error(servers: object) -> None:
+    communicator = communicator_for(script(accept()), servers=servers)
     assert await communicator.connect() == (True, None)
     for name in ["client_view", "undeliverable", "transcript"]:
-        with pytest.raises(ValueError) as refused:
+        with pytest.raises(ValueError) as raised:
             getattr(communicator, name)
-        assert str(refused.value) == (
+        assert str(raised.value) == (
             f"servers is {servers!r}, but takes one or more of"
             " ('daphne', 'uvicorn', 'hypercorn')"
         )
-    # An exception is explained all the same.
+    # An exception is explained nevertheless.
     with pytest.raises(asyncio.TimeoutError):
         await communicator.receive_output(0)
 
 
 @pytest.mark.parametrize("servers", [(), ("nginx",), "daphne", None])
 @pytest.mark.parametrize("name", ["transcript", "client_view", "undeliverable"])
-def test_servers_that_are_not_known_are_named(servers: Any, name: str) -> None:
+def test_the_error_for_unknown_servers_names_them(servers: Any, name: str) -> None:
     class Elsewhere(RecordingWebsocketCommunicator):
         pass
 
@@ -86,17 +86,17 @@ def test_servers_that_are_not_known_are_named(servers: Any, name: str) -> None:
 # What is judged, and when.
 
 
-async def test_the_subprotocols_that_count_are_those_of_the_scope() -> None:
-    async with communicate(script(accept(), offered=("x",))) as communicator:
+async def test_the_subprotocols_offered_are_those_of_the_scope() -> None:
+    async with communicator_for(script(accept(), offered=("x",))) as communicator:
         await communicator.connect()
         assert len(communicator.undeliverable) == 1
         communicator.scope["subprotocols"] = []
         assert communicator.undeliverable == []
 
 
-async def test_an_undeliverable_event_is_shown_as_it_was_sent() -> None:
+async def test_undeliverable_has_the_event_as_sent() -> None:
     event: dict[str, Any] = send(text="")
-    async with communicate(script(accept(), event)) as communicator:
+    async with communicator_for(script(accept(), event)) as communicator:
         await communicator.connect()
         received = await communicator.receive_output()
         assert received is event
@@ -104,12 +104,14 @@ async def test_an_undeliverable_event_is_shown_as_it_was_sent() -> None:
         assert [found.event for found in communicator.undeliverable] == [send(text="")]
 
 
-def test_it_is_judged_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_judged_only_when_client_view_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(client_view, "RULES", {})
     case = script(accept(), send(text=""), CLOSE_4000, FRAME)
 
     async def test() -> None:
-        async with communicate(case) as communicator:
+        async with communicator_for(case) as communicator:
             await communicator.connect()
             await communicator.receive_output()
             assert await communicator.wait_closed() == 4000
@@ -120,8 +122,8 @@ def test_it_is_judged_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 4000])
-async def test_a_client_sees_the_close_code_it_has_sent_itself(code: int) -> None:
-    communicator = communicate(script(accept(), FRAME))
+async def test_client_view_has_the_close_code_that_the_client_sent(code: int) -> None:
+    communicator = communicator_for(script(accept(), FRAME))
     await communicator.connect()
     before = communicator.client_view
     assert before == ClientView(101, None, ["hello"], None, None)

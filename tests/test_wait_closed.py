@@ -22,11 +22,19 @@ from tests.events import (
 )
 from tests.helpers import LONG, SHORT, each_kind
 from tests.scripts import Boom, Kind, Script, scripted
-from tests.steps import Step, arrived, connect, drained, ended, receive, take
+from tests.steps import (
+    Step,
+    connect,
+    drain_output,
+    perform_step,
+    receive,
+    wait_for_end,
+    wait_for_output,
+)
 
 
-class Ways(NamedTuple):
-    """What the application does, what the test reads, and how wait_closed() ends."""
+class Closing(NamedTuple):
+    """What the application sends, the steps of the test, and the expected results."""
 
     script: Script
     steps: list[Step]
@@ -34,106 +42,112 @@ class Ways(NamedTuple):
     pre_close_messages: list[object]
 
 
-WAYS = {
-    "refused": Ways(Script((CLOSE_WITH_REASON,)), [connect], 4401, []),
-    "refused, and nothing read": Ways(
+CLOSINGS = {
+    "rejected": Closing(Script((CLOSE_WITH_REASON,)), [connect], 4401, []),
+    "rejected, and nothing read": Closing(
         Script((CLOSE_WITH_REASON,)),
         [lambda it: it.send_input(CONNECT)],
         4401,
         [],
     ),
-    "accepted and closed": Ways(
+    "accepted and closed": Closing(
         Script((ACCEPT, CLOSE_WITH_REASON)), [connect], 4401, []
     ),
-    "closed without a code": Ways(Script((ACCEPT, close())), [connect], 1000, []),
-    "closed with a code of None": Ways(
+    "closed without a code": Closing(Script((ACCEPT, close())), [connect], 1000, []),
+    "closed with a code of None": Closing(
         Script((ACCEPT, close(code=None))), [connect], 1000, []
     ),
-    "frames before the close": Ways(
+    "frames before the close": Closing(
         Script((ACCEPT, JSON_FRAME, FRAME, BYTES_FRAME, CLOSE_WITH_REASON)),
         [connect],
         4401,
         [{"type": "jwt-expired"}, "hello", b"\0"],
     ),
-    "frames before the close, some of them read": Ways(
+    "frames before the close, some of them read": Closing(
         Script((ACCEPT, JSON_FRAME, FRAME, CLOSE_WITH_REASON)),
         [connect, receive],
         4401,
         ["hello"],
     ),
-    "all of it read": Ways(
+    "all of it read": Closing(
         Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON)),
         [connect, receive, receive],
         4401,
         [],
     ),
-    "the close read, and frames after it": Ways(
+    "the close read, and frames after it": Closing(
         Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)),
-        [connect, receive, arrived],
+        [connect, receive, wait_for_output],
         4401,
         [{"type": "jwt-expired"}],
     ),
-    "an unknown event before the close": Ways(
+    "an unknown event before the close": Closing(
         Script((ACCEPT, UNKNOWN, FRAME, CLOSE_WITH_REASON)), [connect], 4401, ["hello"]
     ),
-    "closed, then crashed, all of it read": Ways(
+    "closed, then crashed, all of it read": Closing(
         Script((ACCEPT, CLOSE_WITH_REASON), "raise"),
-        [connect, ended, drained],
+        [connect, wait_for_end, drain_output],
         4401,
         [],
     ),
-    "crashed": Ways(
+    "crashed": Closing(
         Script((ACCEPT, JSON_FRAME), "raise"),
         [connect],
         Boom,
         [{"type": "jwt-expired"}],
     ),
-    "returned": Ways(
+    "returned": Closing(
         Script((ACCEPT, JSON_FRAME), "return"),
         [connect],
         asyncio.TimeoutError,
         [{"type": "jwt-expired"}],
     ),
-    "open": Ways(Script((ACCEPT, FRAME)), [connect], asyncio.TimeoutError, ["hello"]),
-    "no answer": Ways(Script(()), [], asyncio.TimeoutError, []),
-    "denied": Ways(Script((DENIAL, BODY)), [connect], AssertionError, []),
-    "denied, and frames after it": Ways(
+    "open": Closing(
+        Script((ACCEPT, FRAME)),
+        [connect, wait_for_output],
+        asyncio.TimeoutError,
+        ["hello"],
+    ),
+    "no handshake response": Closing(Script(()), [], asyncio.TimeoutError, []),
+    "denied": Closing(Script((DENIAL, BODY)), [connect], AssertionError, []),
+    "denied, and frames after it": Closing(
         Script((DENIAL, BODY, JSON_FRAME)),
-        [connect, arrived],
+        [connect, wait_for_output],
         AssertionError,
         [{"type": "jwt-expired"}],
     ),
-    "denied and returned": Ways(
+    "denied and returned": Closing(
         Script((DENIAL, BODY), "return"), [connect], AssertionError, []
     ),
 }
 
 
 @each_kind
-@pytest.mark.parametrize("name", WAYS)
-async def test_wait_closed_gives_the_code_or_says_why_there_is_none(
+@pytest.mark.parametrize("name", CLOSINGS)
+async def test_wait_closed_returns_the_close_code_or_raises(
     name: str, kind: Kind
 ) -> None:
-    ways = WAYS[name]
-    communicator = RecordingWebsocketCommunicator(scripted(ways.script, kind), "/")
-    for step in ways.steps:
-        await take(step, communicator)
+    closing = CLOSINGS[name]
+    communicator = RecordingWebsocketCommunicator(scripted(closing.script, kind), "/")
+    for step in closing.steps:
+        await perform_step(step, communicator)
+    is_open = closing.result is asyncio.TimeoutError and closing.script.ending == "wait"
     result: object
-    if isinstance(ways.result, int):
+    if isinstance(closing.result, int):
         result = await communicator.wait_closed(LONG)
     else:
-        with pytest.raises(ways.result) as raised:
-            await communicator.wait_closed(SHORT)
+        with pytest.raises(closing.result) as raised:
+            await communicator.wait_closed(SHORT if is_open else LONG)
         assert str(raised.value)
         result = raised.type
-    assert result == ways.result
-    assert communicator.pre_close_messages == ways.pre_close_messages
+    assert result == closing.result
+    assert communicator.pre_close_messages == closing.pre_close_messages
     assert communicator.output_queue.empty()
     with suppress(Boom, asyncio.CancelledError):
         communicator.stop()
 
 
-async def test_wait_closed_leaves_what_comes_after_the_close_to_the_test() -> None:
+async def test_wait_closed_leaves_events_after_the_close_to_receive() -> None:
     communicator = RecordingWebsocketCommunicator(
         scripted(Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)), "asgi"), "/"
     )

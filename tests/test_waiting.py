@@ -1,4 +1,4 @@
-"""Nobody waits for the dead, and for the living as long as the parent does."""
+"""A call waits as long as the parent's, and ends at once when the application ends."""
 
 import asyncio
 import threading
@@ -21,12 +21,19 @@ from channels.testing import WebsocketCommunicator
 import channels_closetest.application
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, CONNECT, JSON_FRAME, Event, body
-from tests.helpers import CommunicatorClass, both_classes, each_kind, hanging
+from tests.helpers import (
+    LONG,
+    SHORT,
+    CommunicatorClass,
+    both_classes,
+    each_kind,
+    hanging,
+)
 from tests.scripts import Boom, Kind, Script, scripted
 
-#: Seconds that a call would wait, and in which it is to end: a tenth of that.
-TIMEOUT = 10
-AT_ONCE = 1
+#: The timeout of a call in seconds, and the time in which it should end.
+TIMEOUT = 100
+AT_ONCE = 10
 
 
 CALLS_THAT_WAIT = [
@@ -57,7 +64,7 @@ def within(seconds: float) -> Iterator[None]:
 async def started(
     script: Script, kind: Kind = "asgi", ended: bool = False
 ) -> RecordingWebsocketCommunicator:
-    """Its application runs in the next turn of the event loop, or has ended."""
+    """Return a communicator whose application is about to run, or has ended."""
     communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
     await communicator.send_input(CONNECT)
     if ended:
@@ -66,7 +73,7 @@ async def started(
 
 
 def repeating(first: Event, event: Event, pause: float) -> ASGI3Application:
-    """Sends the event for ever."""
+    """Return an application that sends an event again and again."""
 
     async def application(
         scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -80,7 +87,7 @@ def repeating(first: Event, event: Event, pause: float) -> ASGI3Application:
 
 
 def late(event: Event, pause: float = 0.05) -> ASGI3Application:
-    """Lets the test wait, sends the event and ends."""
+    """Return an application that sends an event after a pause and returns."""
 
     async def application(
         scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -97,8 +104,8 @@ async def echo(
     while True:
         event: Any = await receive()
         if event["type"] == "websocket.receive":
-            answer = {"type": "websocket.send", "text": event["text"]}
-            await send(answer)  # type: ignore[arg-type]
+            outcome = {"type": "websocket.send", "text": event["text"]}
+            await send(outcome)  # type: ignore[arg-type]
 
 
 # An application that has ended.
@@ -133,7 +140,7 @@ async def test_a_return_ends_the_call_at_once(
 @each_kind
 @pytest.mark.parametrize("ending", ["return", "raise"])
 @pytest.mark.parametrize("interval", [0.01, TIMEOUT])
-async def test_receive_nothing_answers_at_once_when_the_application_ends(
+async def test_receive_nothing_returns_at_once_when_the_application_ends(
     kind: Kind, ending: Any, interval: float
 ) -> None:
     communicator = await started(Script((), ending), kind)
@@ -142,7 +149,7 @@ async def test_receive_nothing_answers_at_once_when_the_application_ends(
 
 
 @each_kind
-async def test_receive_nothing_answers_at_once_when_the_application_has_returned(
+async def test_receive_nothing_returns_at_once_when_the_application_has_returned(
     kind: Kind,
 ) -> None:
     communicator = await started(Script((), "return"), kind, ended=True)
@@ -153,29 +160,31 @@ async def test_receive_nothing_answers_at_once_when_the_application_has_returned
 @each_kind
 @pytest.mark.parametrize("name", ["wait", "receive_output"])
 @pytest.mark.parametrize("ending", ["wait", "raise"])
-async def test_receive_nothing_says_what_the_parent_does_of_the_dead(
+async def test_receive_nothing_after_the_end_returns_or_raises_as_the_parent_does(
     kind: Kind, name: str, ending: Any
 ) -> None:
-    answers = []
+    outcomes = []
     for communicator_class in (WebsocketCommunicator, RecordingWebsocketCommunicator):
         application = scripted(Script((), ending), kind)
         communicator = communicator_class(application, "/")
         await communicator.send_input(CONNECT)
+        if ending == "raise":
+            await asyncio.wait([communicator.future])
         with suppress(Boom, asyncio.TimeoutError):
-            await call(communicator, name, 0.05 if ending == "wait" else 0.5)
+            await call(communicator, name, SHORT)
         try:
-            answers.append(repr(await communicator.receive_nothing()))
+            outcomes.append(repr(await communicator.receive_nothing()))
         except (Boom, asyncio.CancelledError) as error:
-            # It raises what the application has raised; in old asgiref it does not.
+            # It raises the exception of the application; with old asgiref it does not.
             assert communicator.future.cancelled() or (
                 error is communicator.future.exception()
             )
-            answers.append(type(error).__name__)
-    assert answers[0] == answers[1]
+            outcomes.append(type(error).__name__)
+    assert outcomes[0] == outcomes[1]
 
 
 @each_call
-async def test_a_crash_is_raised_however_often_it_is_asked_for(name: str) -> None:
+async def test_a_crash_is_raised_by_every_later_call(name: str) -> None:
     communicator = await started(Script((), "raise"))
     raised = []
     for _ in range(3):
@@ -199,25 +208,25 @@ async def test_an_application_that_cancels_itself_ends_the_call_at_once(
         await call(communicator, name, TIMEOUT)
 
 
-# What the parent does first stays first.
+# The order of events and exceptions is that of the parent.
 
 
 @both_classes
-async def test_an_event_sent_before_the_crash_is_read_before_it(
+async def test_an_event_sent_before_a_crash_is_returned_before_the_crash_is_raised(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(
         scripted(Script((JSON_FRAME, JSON_FRAME), "raise"), "asgi"), "/"
     )
     await communicator.send_input(CONNECT)
-    assert await communicator.receive_output(0.1) is JSON_FRAME
+    assert await communicator.receive_output(LONG) is JSON_FRAME
     with pytest.raises(Boom):
         await communicator.receive_output(0.1)
     assert communicator.output_queue.qsize() == 1
 
 
 @both_classes
-async def test_a_crash_before_the_call_comes_before_the_events(
+async def test_a_crash_before_the_call_is_raised_before_any_event_is_returned(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(
@@ -231,7 +240,7 @@ async def test_a_crash_before_the_call_comes_before_the_events(
 
 
 @both_classes
-async def test_what_an_application_sent_before_it_returned_can_be_read(
+async def test_events_sent_before_a_return_can_be_received(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(
@@ -248,7 +257,7 @@ async def test_what_an_application_sent_before_it_returned_can_be_read(
 
 
 @both_classes
-async def test_a_timeout_of_0_reads_what_is_there(
+async def test_a_timeout_of_0_returns_what_is_queued(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(
@@ -263,7 +272,7 @@ async def test_a_timeout_of_0_reads_what_is_there(
         await communicator.receive_output(0)
 
 
-# Deadlines.
+# Timeouts.
 
 
 @pytest.mark.parametrize("name", ["connect", "wait_closed"])
@@ -279,7 +288,7 @@ async def test_a_timeout_of_0_reads_what_is_there(
     ],
     ids=["frames", "denial"],
 )
-async def test_the_timeout_is_one_deadline_for_the_whole_call(
+async def test_the_timeout_covers_the_whole_call(
     name: str, pause: float, first: Event, event: Event
 ) -> None:
     communicator = RecordingWebsocketCommunicator(repeating(first, event, pause), "/")
@@ -287,14 +296,14 @@ async def test_the_timeout_is_one_deadline_for_the_whole_call(
     with within(AT_ONCE), pytest.raises((asyncio.TimeoutError, AssertionError)):
         await asyncio.wait_for(call(communicator, name, 0.1), 2 * AT_ONCE)
     if name == "connect":
-        # wait_closed() sees at once that there will be no close after a denial.
+        # wait_closed() raises at once after a denial: there will be no close.
         assert time.monotonic() - start >= 0.05
         assert communicator.future.cancelled()
     communicator.stop(exceptions=False)
 
 
 @each_call
-async def test_the_call_waits_out_its_timeout_as_long_as_the_application_runs(
+async def test_a_call_waits_until_its_timeout_expires_while_the_application_runs(
     name: str,
 ) -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
@@ -304,10 +313,10 @@ async def test_the_call_waits_out_its_timeout_as_long_as_the_application_runs(
     assert time.monotonic() - start >= 0.05
 
 
-async def test_what_others_take_out_of_the_queue_does_not_prolong_the_call() -> None:
+async def test_reading_the_queue_elsewhere_does_not_prolong_the_call() -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
     receiving = asyncio.ensure_future(communicator.receive_output(0.1))
-    for _ in range(100):
+    for _ in range(1_000):
         communicator.output_queue.put_nowait(JSON_FRAME)
         communicator.output_queue.get_nowait()
         await asyncio.wait([receiving], timeout=0.01)
@@ -317,7 +326,7 @@ async def test_what_others_take_out_of_the_queue_does_not_prolong_the_call() -> 
 
 
 @both_classes
-async def test_the_timeout_runs_while_the_application_blocks_the_event_loop(
+async def test_the_timeout_expires_while_the_application_blocks_the_event_loop(
     communicator_class: CommunicatorClass,
 ) -> None:
     async def application(
@@ -332,7 +341,7 @@ async def test_the_timeout_runs_while_the_application_blocks_the_event_loop(
 
 
 @both_classes
-async def test_a_timeout_of_0_is_over_before_the_application_answers(
+async def test_a_timeout_of_0_expires_before_the_application_responds(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(echo, "/")
@@ -353,7 +362,7 @@ async def test_a_timeout_of_0_is_over_before_the_application_answers(
         ("disconnect", CLOSE, None),
     ],
 )
-async def test_a_timeout_of_none_is_for_ever(
+async def test_a_timeout_of_none_waits_forever(
     name: str, event: Event, result: object
 ) -> None:
     communicator = RecordingWebsocketCommunicator(late(event), "/")
@@ -361,14 +370,16 @@ async def test_a_timeout_of_none_is_for_ever(
 
 
 @each_call
-async def test_nobody_waits_for_ever_for_the_dead(name: str) -> None:
+async def test_a_call_without_timeout_ends_at_once_when_the_application_crashes(
+    name: str,
+) -> None:
     communicator = await started(Script((), "raise"))
     with within(AT_ONCE), pytest.raises(Boom):
         await call(communicator, name, None)
 
 
 @both_classes
-async def test_receive_nothing_looks_after_an_interval_longer_than_its_timeout(
+async def test_receive_nothing_checks_after_an_interval_longer_than_its_timeout(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(repeating(JSON_FRAME, JSON_FRAME, 10), "/")
@@ -377,15 +388,19 @@ async def test_receive_nothing_looks_after_an_interval_longer_than_its_timeout(
 
 
 @both_classes
-async def test_receive_nothing_sees_what_comes_late_and_cancels_nothing(
+async def test_receive_nothing_does_not_cancel_the_application(
     communicator_class: CommunicatorClass,
 ) -> None:
-    communicator = communicator_class(late(JSON_FRAME), "/")
+    communicator = communicator_class(echo, "/")
     assert await communicator.receive_nothing(timeout=0.001)
     assert not communicator.future.done()
     with within(AT_ONCE):
-        assert not await communicator.receive_nothing(TIMEOUT)
-    assert await communicator.receive_from() == JSON_FRAME["text"]
+        nothing = asyncio.ensure_future(communicator.receive_nothing(TIMEOUT))
+        await asyncio.sleep(0.05)
+        await communicator.send_to("late")
+        assert not await nothing
+    assert await communicator.receive_from() == "late"
+    communicator.stop()
 
 
 # After a timeout.
@@ -409,23 +424,23 @@ async def test_a_call_that_times_out_cancels_the_application(
 
 
 @pytest.mark.parametrize("name", ["connect", "receive_output", "wait", "disconnect"])
-async def test_a_handler_that_swallows_a_cancellation_is_cancelled_again(
+async def test_a_handler_that_suppresses_a_cancellation_is_cancelled_again(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.05)
 
-    class Swallowing(AsyncWebsocketConsumer):
+    class Suppressing(AsyncWebsocketConsumer):
         async def connect(self) -> None:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(TIMEOUT)
 
-    communicator = RecordingWebsocketCommunicator(Swallowing.as_asgi(), "/")
+    communicator = RecordingWebsocketCommunicator(Suppressing.as_asgi(), "/")
     await communicator.send_input(CONNECT)
     with within(AT_ONCE), suppress(asyncio.TimeoutError):
         await call(communicator, name, 0.01)
     assert communicator.future.done()
     ended = repr(communicator.future)
-    await asyncio.sleep(0.1)  # after which it would be cancelled once more
+    await asyncio.sleep(0.1)  # In this time it would be cancelled once more.
     assert repr(communicator.future) == ended
 
 
@@ -439,7 +454,7 @@ async def test_wait_closed_cancels_the_application_too() -> None:
 
 
 @both_classes
-async def test_what_the_application_raises_when_it_is_cancelled_is_raised(
+async def test_an_exception_raised_by_the_cancelled_application_is_raised(
     communicator_class: CommunicatorClass,
 ) -> None:
     async def application(
@@ -487,7 +502,7 @@ async def test_a_call_that_is_cancelled_leaves_the_application_running(
 
 
 @both_classes
-async def test_wait_and_disconnect_return_and_cancel_after_their_timeout(
+async def test_wait_and_disconnect_return_and_cancel_when_their_timeout_expires(
     communicator_class: CommunicatorClass,
 ) -> None:
     for name in ("wait", "disconnect"):
@@ -545,7 +560,7 @@ async def test_one_task_may_send_while_another_receives(
 
 @both_classes
 @pytest.mark.parametrize("turns", [0, 1, 5])
-async def test_tasks_that_receive_take_turns(
+async def test_several_tasks_can_receive_at_once(
     communicator_class: CommunicatorClass, turns: int
 ) -> None:
     communicator = communicator_class(echo, "/")
@@ -563,7 +578,7 @@ async def test_tasks_that_receive_take_turns(
 
 
 @both_classes
-async def test_a_task_that_receives_later_gets_what_comes_later(
+async def test_tasks_receive_in_the_order_in_which_they_called(
     communicator_class: CommunicatorClass,
 ) -> None:
     communicator = communicator_class(echo, "/")
@@ -571,7 +586,7 @@ async def test_a_task_that_receives_later_gets_what_comes_later(
     for _ in range(5):
         await asyncio.sleep(0)
     second = asyncio.ensure_future(communicator.receive_from(TIMEOUT))
-    # In the very turn of the event loop in which the second starts to wait.
+    # In the iteration of the event loop in which the second starts to wait.
     await communicator.send_to("first")
     await first
     await communicator.send_to("second")
@@ -580,7 +595,7 @@ async def test_a_task_that_receives_later_gets_what_comes_later(
     communicator.stop()
 
 
-async def test_a_crash_ends_all_the_calls_that_wait() -> None:
+async def test_a_crash_ends_all_waiting_calls() -> None:
     communicator = await started(Script((), "raise"))
     calls = [call(communicator, name, TIMEOUT) for name in CALLS_THAT_WAIT]
     with within(AT_ONCE):
@@ -589,7 +604,7 @@ async def test_a_crash_ends_all_the_calls_that_wait() -> None:
 
 
 @each_kind
-async def test_what_ends_one_communicator_does_not_touch_the_others(kind: Kind) -> None:
+async def test_the_end_of_one_communicator_does_not_affect_others(kind: Kind) -> None:
     scripts = [
         Script((ACCEPT,)),
         Script((), "raise"),
@@ -601,12 +616,12 @@ async def test_what_ends_one_communicator_does_not_touch_the_others(kind: Kind) 
         for script in scripts
     ]
     with within(AT_ONCE):
-        answers = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(communicator.connect(TIMEOUT) for communicator in communicators),
             return_exceptions=True,
         )
     kinds = [
-        answer if isinstance(answer, tuple) else type(answer) for answer in answers
+        outcome if isinstance(outcome, tuple) else type(outcome) for outcome in outcomes
     ]
     assert kinds == [(True, None), Boom, (False, 4401), asyncio.TimeoutError] * 5
     for communicator, script in zip(communicators, scripts):

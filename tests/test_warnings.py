@@ -8,7 +8,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import UndeliverableWarning
-from tests.cases import BORDERS, CLOSE_4000, ROWS, UNDELIVERABLE, script
+from tests.cases import CLOSE_4000, MORE_CASES, ROWS, UNDELIVERABLE, script
 from tests.events import (
     BODY,
     CLOSE_WITH_REASON,
@@ -19,15 +19,15 @@ from tests.events import (
     close,
     send,
 )
-from tests.helpers import client, communicate, each_kind, line_of
+from tests.helpers import client, communicator_for, each_kind, line_of
 from tests.scripts import Boom, Kind, scripted
 
 
-async def test_the_undeliverable_is_silent_but_for_frames_before_accept() -> None:
+async def test_only_frames_before_accept_warn() -> None:
     for name, case in UNDELIVERABLE.items():
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            communicator = communicate(case)
+            communicator = communicator_for(case)
             with suppress(Boom):
                 await communicator.connect()
                 while not await communicator.receive_nothing(0.01):
@@ -38,8 +38,8 @@ async def test_the_undeliverable_is_silent_but_for_frames_before_accept() -> Non
         communicator.stop(exceptions=False)
 
 
-async def talk(communicator: WebsocketCommunicator) -> list[object]:
-    """All that a test may well do, to its end or its first failure."""
+async def converse(communicator: WebsocketCommunicator) -> list[object]:
+    """Make the usual calls of a test, and return their results."""
     done: list[object] = [await communicator.connect(0.05)]
     while not await communicator.receive_nothing(0.01, 0.001):
         done.append(await communicator.receive_output(0.05))
@@ -47,20 +47,20 @@ async def talk(communicator: WebsocketCommunicator) -> list[object]:
     return done
 
 
-@pytest.mark.parametrize("name", [*ROWS, *BORDERS])
+@pytest.mark.parametrize("name", [*ROWS, *MORE_CASES])
 async def test_no_test_that_passes_with_the_parent_warns_or_fails(name: str) -> None:
-    case = (ROWS | BORDERS)[name]
+    case = (ROWS | MORE_CASES)[name]
     application = scripted(case.script, "asgi")
     parent = WebsocketCommunicator(application, "/", subprotocols=case.subprotocols)
     try:
-        done = await talk(parent)
+        done = await converse(parent)
     except BaseException:
-        return  # It does not pass.
+        return  # The test fails with the parent.
     finally:
         parent.stop(exceptions=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert await talk(communicate(case)) == done
+        assert await converse(communicator_for(case)) == done
 
 
 async def test_a_frame_before_accept_warns_at_the_line_of_the_test() -> None:
@@ -78,15 +78,15 @@ async def test_a_frame_before_accept_warns_at_the_line_of_the_test() -> None:
 
 
 @each_kind
-async def test_frames_before_accept_are_warned_of_once_at_the_line_of_the_test(
+async def test_several_frames_before_accept_issue_one_warning_at_the_line_of_the_test(
     kind: Kind,
 ) -> None:
     case = script(send(text='{"type": "jwt-expired"}'), FRAME, FRAME, accept())
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        async with communicate(case, kind) as communicator:
-            answer, line = await communicator.connect(), line_number()
-    assert answer == (True, None)
+        async with communicator_for(case, kind) as communicator:
+            result, line = await communicator.connect(), line_number()
+    assert result == (True, None)
     [warning] = warned
     assert warning.category is UndeliverableWarning
     assert (warning.filename, warning.lineno) == (__file__, line)
@@ -103,9 +103,9 @@ def line_number() -> int:
     return frame.f_back.f_lineno
 
 
-async def test_every_connect_warns_for_itself() -> None:
+async def test_every_connection_issues_its_own_warning() -> None:
     for _ in range(2):
-        async with communicate(script(FRAME, close())) as communicator:
+        async with communicator_for(script(FRAME, close())) as communicator:
             with pytest.warns(UndeliverableWarning):
                 await communicator.connect()
             with warnings.catch_warnings():
@@ -113,15 +113,15 @@ async def test_every_connect_warns_for_itself() -> None:
                 assert await communicator.wait_closed() == 1000
 
 
-async def test_it_is_the_frame_that_is_warned_of() -> None:
-    communicator = communicate(script(DENIAL, FRAME, BODY))
+async def test_the_warning_names_the_frame_and_not_the_denial() -> None:
+    communicator = communicator_for(script(DENIAL, FRAME, BODY))
     with pytest.warns(UndeliverableWarning, match="^send hello\n"):
         assert await communicator.connect() == (False, 401)
     communicator.stop()
 
 
-async def test_a_frame_after_accept_that_connect_reads_past_is_not_warned_of() -> None:
-    communicator = communicate(script(accept(), FRAME, CLOSE_4000))
+async def test_a_frame_after_accept_does_not_warn() -> None:
+    communicator = communicator_for(script(accept(), FRAME, CLOSE_4000))
     await communicator.connect()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,12 +1,12 @@
-"""Texts that the failures of several modules' tests have in common."""
+"""Parts of failure texts that several test modules compare with."""
 
 HANDSHAKE = "Awaited: websocket.accept, websocket.close or a denial response."
 
 
-HANGS = "The application hangs here, the most recent call last:\n"
+WAITING_HERE = "The application hangs here, the most recent call last:\n"
 
 
-GO_ON = "Let it go on, or give the call more time."
+HOW_TO_UNBLOCK = "Let it go on, or give the call more time."
 
 
 IDLE = (
