@@ -288,10 +288,14 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             self._application_run.watch(task, TransactionGuard())
 
     async def send_input(self, message: dict[str, Any]) -> None:
-        self._application_run.raise_if_forced()
-        # Not super(), where Channels replaces for the time of each call what a
-        # TransactionGuard replaces for the whole run.
-        await AsgirefCommunicator.send_input(self, message)  # type: ignore
+        run = self._application_run
+        run.raise_if_forced()
+        if self.future.done():
+            # Not super(), where Channels replaces for the time of each call what a
+            # TransactionGuard replaces for the whole run.
+            await AsgirefCommunicator.send_input(self, message)  # type: ignore
+        else:
+            run.input_queue.put_nowait(message)
 
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
         __tracebackhide__ = True
@@ -343,7 +347,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             except asyncio.CancelledError:
                 pass
         if not future.done():
-            run.cancelled_by = f"it was cancelled during wait(timeout={timeout})"
+            run.cancelled_by = f"wait(timeout={timeout}) cancelled it"
             try:
                 await run.stop()
             except asyncio.CancelledError:

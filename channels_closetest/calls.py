@@ -168,7 +168,7 @@ def _explain(
     if isinstance(exception, asyncio.TimeoutError):
         state.explanation = _format_timeout(communicator, call)
         if run.was_cancelled:
-            run.cancelled_by = f"{call} timed out before"
+            run.cancelled_by = f"an earlier {call} timed out"
     elif isinstance(exception, asyncio.CancelledError) and run.was_cancelled:
         state.explanation = format_cancelled(run.cancelled_by)
     elif (  # pragma: no cover - only Channels 4.1 has no text here
@@ -243,7 +243,10 @@ def known_servers(communicator: ExplainedCommunicator) -> tuple[str, ...]:
     else:
         known = all(server in SERVERS for server in servers)
     if not known:
-        raise ValueError(f"servers is {servers!r}, but takes one or more of {SERVERS}")
+        raise ValueError(
+            f"servers must be a list or tuple with one or more of {SERVERS},"
+            f" but is {servers!r}"
+        )
     return tuple(servers)
 
 

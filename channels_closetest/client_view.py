@@ -167,4 +167,4 @@ class Replay:
             where = " and ".join(map(str.capitalize, servers))
             everywhere = len(servers) == len(self._connections)
             received.append(outcome if everywhere else f"{outcome} on {where}")
-        return f"{rule.description}: the client gets {', '.join(received)}"
+        return f"{rule.description}: the client receives {', '.join(received)}"

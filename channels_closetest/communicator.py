@@ -403,7 +403,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         __tracebackhide__ = True
         await super().disconnect(code, timeout)  # type: ignore
         run = self._application_run
-        run.cancelled_by = run.cancelled_by.replace("during wait", "during disconnect")
+        run.cancelled_by = run.cancelled_by.replace("wait(", "disconnect(")
 
     def stop(self, exceptions: bool = True) -> None:
         """Cancel the application; if it has ended, raise what it has raised.

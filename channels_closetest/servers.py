@@ -163,19 +163,19 @@ def _cut_reason(connection: Connection, event: Mapping[str, Any]) -> Mapping[str
 sent = Effect("as sent", lambda connection, event: event, is_reported=False)
 nothing = Effect("nothing", lambda connection, event: None)
 client_left = Effect("nothing", lambda connection, event: None, is_reported=False)
-no_response = Effect("no answer: the connection drops", _fail_without_response)
-rejected_response = Effect("an answer that it refuses", _reject_response)
-no_browser = changed("an answer that browsers refuse")
+no_response = Effect("no response: the connection is dropped", _fail_without_response)
+rejected_response = Effect("a response that the client rejects", _reject_response)
+no_browser = changed("a response that browsers reject")
 no_headers = changed("no headers", headers=())
 status_first = Effect("as sent", _start_denial, is_reported=False)
-truncated_body = Effect("a body that breaks off", _truncate_body)
-no_denial = changed("nothing of the first answer")
+truncated_body = Effect("a truncated body", _truncate_body)
+no_denial = changed("nothing of the first response")
 no_code = changed("close code 1000", code=1000)
 no_reason = changed("no reason", reason="")
 cut_reason = Effect("the reason's first 123 bytes", _cut_reason)
 only_bytes = changed("only the bytes", text=None)
 only_text = changed("only the text", bytes=None)
-no_json = changed("text that JSON.parse() refuses")
+no_json = changed("text that JSON.parse() rejects")
 
 
 #: A close frame holds 125 bytes, two of them the code (RFC 6455 section 5.5).
@@ -321,29 +321,31 @@ class Rule(NamedTuple):
 
 # What to write instead.
 _ACCEPT_FIRST = "Call accept() first, then send, then close()"
-_CLOSE_LATER = "Call accept(), then close() with them: only then do they arrive"
-_SELECT = "Select one of scope['subprotocols']"
-_PAIRS = "Give headers as a list of pairs of bytes"
-_DENY = (
-    "Call close(), which is HTTP 403 everywhere, or deploy on a server that offers it"
+_CLOSE_LATER = (
+    "Call accept() first, then close(): only then does the client receive them"
 )
-_ANSWER_ONCE = "Answer the handshake once, and with the whole answer at a time"
-_BODY_OF_BYTES = "Give it a body of bytes, b'' if there is none"
-_ASGI = "Send the events that ASGI defines for a WebSocket, and in its order"
-_PAYLOAD = "Send either text, a str, or bytes, a bytes object"
+_SELECT = "Accept with one of scope['subprotocols']"
+_PAIRS = "Pass headers as a list of pairs of bytes"
+_DENY = (
+    "Call close(), which is HTTP 403 on every server, or deploy on one that offers it"
+)
+_ANSWER_ONCE = "Send one complete handshake response"
+_BODY_OF_BYTES = "Send a body of bytes, b'' if there is none"
+_ASGI = "Send only the events that ASGI defines for a WebSocket, in its order"
+_PAYLOAD = "Send either text as a str, or bytes as a bytes object"
 _CODE = "Close with 1000 or a code from 3000 to 4999"
-_REASON = "Give a str of at most 123 bytes in UTF-8"
-_STATUS = "Give it a status from 200 to 599"
-_HEADERS = "Give it headers, [] if there are none"
+_REASON = "Pass a str of at most 123 bytes in UTF-8"
+_STATUS = "Send a status from 200 to 599"
+_HEADERS = "Send headers, [] if there are none"
 _ONCE = "Call accept() once"
-_NOT_EMPTY = "Put something into it, or leave it out"
-_BYTES = "Send bytes() of it"
-_UTF_8 = "Send what UTF-8 encodes"
+_NOT_EMPTY = "Send a payload, or no frame"
+_BYTES = "Convert it with bytes()"
+_UTF_8 = "Send text that UTF-8 can encode"
 _NULL = "Send null, or the number as a string"
 _SEVERAL_FRAMES = "Send it in several frames"
-_NO_MORE = "Mend what ended it, or send no more"
-_NOTHING = "Nothing: it is no fault of the application"
-_IN_A_FRAME = "Say it in a data frame, or deploy on a server that sends it"
+_NO_MORE = "Fix what ended it, or do not send this"
+_NOTHING = "Nothing: the application could not know"
+_IN_A_FRAME = "Send it in a data frame, or deploy on a server that delivers it"
 
 _ACCEPT, _SEND, _CLOSE = "websocket.accept", "websocket.send", "websocket.close"
 _START, _BODY = "websocket.http.response.start", "websocket.http.response.body"
@@ -356,7 +358,7 @@ _OTHER = "any other"
 # fmt: off
 
 _PARTS = [
-    Rule("a denial response without body", _without("body"),
+    Rule("a denial response without a body", _without("body"),
          PerServer(nothing, no_response, sent), _BODY_OF_BYTES),
     Rule("a denial response with a body that is not bytes",
          _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
@@ -370,20 +372,20 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  PerServer(http(500), http(500), http(500)), _ACCEPT_FIRST),
         ],
         _CLOSE: [
-            Rule("closed with code or reason before accept()", _has_code_or_reason,
+            Rule("closed with a code or reason before accept()", _has_code_or_reason,
                  PerServer(http(403), http(403), http(403)), _CLOSE_LATER),
         ],
         _ACCEPT: [
-            Rule("selects a subprotocol that is not offered",
+            Rule("accepted with a subprotocol that was not offered",
                  _selects(lambda name, offered: bool(name) and name not in offered),
                  PerServer(no_response, rejected_response, no_response), _SELECT),
-            Rule("selects the subprotocol ''",
+            Rule("accepted with the subprotocol ''",
                  _with("subprotocol", lambda name: name == ""),
                  PerServer(no_response, sent, no_response), _SELECT),
-            Rule("selects none of the subprotocols that are offered",
+            Rule("accepted without any of the offered subprotocols",
                  _selects(lambda name, offered: not name and bool(offered)),
                  PerServer(no_browser, no_browser, no_browser), _SELECT),
-            Rule("accepted with headers that are no pairs of bytes",
+            Rule("accepted with headers that are not pairs of bytes",
                  _with("headers", _are_invalid_headers),
                  PerServer(no_headers, http(500), no_response), _PAIRS),
             Rule("accepted with headers", _with("headers", bool),
@@ -392,23 +394,23 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         _START: [
             Rule("a denial response", always,
                  PerServer(nothing, sent, sent), _DENY),
-            Rule("a denial response without HTTP status", _without("status"),
+            Rule("a denial response without an HTTP status", _without("status"),
                  PerServer(nothing, http(500), http(500)), _STATUS),
-            Rule("a denial response with what is no HTTP status",
+            Rule("a denial response with an invalid HTTP status",
                  _with("status", _is_invalid_status),
                  PerServer(nothing, http(500), http(500)), _STATUS),
             Rule("a denial response without headers", _without("headers"),
                  PerServer(nothing, sent, http(500)), _HEADERS),
-            Rule("a denial response with headers that are no pairs of bytes",
+            Rule("a denial response with headers that are not pairs of bytes",
                  _with("headers", _are_invalid_headers),
                  PerServer(nothing, http(500), http(500)), _PAIRS),
         ],
         _BODY: [
-            Rule("the body of a denial response that has not begun there", always,
+            Rule("the body of a denial response that has not started", always,
                  PerServer(nothing, http(500), http(500)), _ANSWER_ONCE),
         ],
         _OTHER: [
-            Rule("no ASGI event", _has_no_type,
+            Rule("not an ASGI event", _has_no_type,
                  PerServer(http(500), http(500), http(500)), _ASGI),
             Rule("an event of unknown type", always,
                  PerServer(nothing, http(500), http(500)), _ASGI),
@@ -422,11 +424,11 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  PerServer(nothing, sent, status_first), _BODY_OF_BYTES),
         ],
         _CLOSE: [
-            Rule("closed within a denial response", always,
+            Rule("closed during a denial response", always,
                  PerServer(nothing, no_response, http(403)), _ANSWER_ONCE),
         ],
         _ACCEPT: [
-            Rule("accepted within a denial response", always,
+            Rule("accepted during a denial response", always,
                  PerServer(nothing, no_response, no_denial), _ANSWER_ONCE),
         ],
         _START: [
@@ -434,7 +436,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  PerServer(nothing, no_response, no_denial), _ANSWER_ONCE),
         ],
         _OTHER: [
-            Rule("sent within a denial response", always,
+            Rule("sent during a denial response", always,
                  PerServer(nothing, no_response, http(500)), _ANSWER_ONCE),
         ],
     },
@@ -443,7 +445,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             *_PARTS,
         ],
         _OTHER: [
-            Rule("sent within the body of a denial response", always,
+            Rule("sent during the body of a denial response", always,
                  PerServer(nothing, no_response, truncated_body), _ANSWER_ONCE),
         ],
     },
@@ -468,40 +470,40 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  PerServer(closed(1011), closed(1006), closed(1011)), _PAYLOAD),
             Rule("an empty frame", _payload(lambda text, data: not text and not data),
                  PerServer(nothing, sent, sent), _NOT_EMPTY),
-            Rule("bytes that is a bytearray",
+            Rule("a bytearray as bytes",
                  _payload(lambda text, data: isinstance(data, bytearray)),
                  PerServer(closed(1011), sent, sent), _BYTES),
             Rule("text with a lone surrogate", _text(_is_unencodable),
                  PerServer(closed(1011), closed(1006), closed(1011)), _UTF_8),
             Rule("NaN or Infinity, which are not JSON", _text(_is_json_to_python_only),
                  PerServer(no_json, no_json, no_json), _NULL),
-            Rule("a frame of over 1 MiB", _payload(_is_too_large),
+            Rule("a frame larger than 1 MiB", _payload(_is_too_large),
                  PerServer(closed(1011), sent, sent), _SEVERAL_FRAMES),
         ],
         _CLOSE: [
             Rule("a close code that is None", _with("code", lambda code: code is None),
                  PerServer(sent, closed(1005), closed(1006)), _CODE),
-            Rule("a close code that is no int",
+            Rule("a close code that is not an int",
                  _with("code", lambda code: code is not None and not _is_int(code)),
                  PerServer(closed(1011), closed(1006), closed(1006)), _CODE),
-            Rule("a close code that no frame may carry: 1005, 1006, 1015",
+            Rule("a close code that no frame may contain: 1005, 1006 or 1015",
                  _with("code", lambda code: code in (1005, 1006, 1015)),
                  PerServer(closed(1011), closed(1006), no_code), _CODE),
-            Rule("a close code for servers and libraries, 1001 to 1014",
+            Rule("a close code reserved for servers and libraries: 1001 to 1014",
                  _with("code", _is_for_protocols),
                  PerServer(closed(1011), sent, sent), _CODE),
-            Rule("a close code that is not defined", _with("code", _is_undefined),
+            Rule("an undefined close code", _with("code", _is_undefined),
                  PerServer(closed(1011), closed(1006), closed(1006)), _CODE),
-            Rule("a reason that no close frame can carry",
+            Rule("a reason that no close frame can contain",
                  _with("reason", _is_invalid_reason),
                  PerServer(no_reason, closed(1006), closed(1006)), _REASON),
-            Rule("a reason of over 123 bytes", _with("reason", _is_too_long),
+            Rule("a reason longer than 123 bytes", _with("reason", _is_too_long),
                  PerServer(no_reason, closed(1006), cut_reason), _REASON),
             Rule("closed with a reason", _with("reason", bool),
                  PerServer(no_reason, sent, sent), _IN_A_FRAME),
         ],
         _OTHER: [
-            Rule("no ASGI event", _has_no_type,
+            Rule("not an ASGI event", _has_no_type,
                  PerServer(closed(1011), closed(1006), closed(1011)), _ASGI),
             Rule("an event of unknown type", always,
                  PerServer(nothing, closed(1006), closed(1011)), _ASGI),
@@ -509,14 +511,14 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     },
     "closed": {
         _OTHER: [
-            Rule("sent when all was over", always,
+            Rule("sent after the connection had ended", always,
                  PerServer(nothing, nothing, nothing), _NO_MORE),
         ],
     },
     # An application can learn only too late that the client has disconnected.
     "client_left": {
         _OTHER: [
-            Rule("sent to a client that has left", always,
+            Rule("sent after the client had disconnected", always,
                  PerServer(client_left, client_left, client_left), _NOTHING),
         ],
     },

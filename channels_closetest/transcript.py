@@ -155,8 +155,7 @@ class TranscriptNote(str):
 
     def __str__(self) -> str:
         return "\n".join(
-            f"What passed between test and application: {transcript.excerpt()}"
-            for transcript in self._transcripts
+            f"Transcript: {transcript.excerpt()}" for transcript in self._transcripts
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -283,7 +282,7 @@ def format_ending(ending: Ending) -> str:
     if ending.interruption == "cancelled":
         return "the application was cancelled"
     if ending.interruption == "forced":
-        return "the application was ended by force"
+        return "the application was forced to stop"
     exception = ending.exception()
     if exception is None:
         return "the application returned"
@@ -300,9 +299,9 @@ def format_connection(connection: Connection) -> str:
     if connection.status is not None:
         seen = f"HTTP {format_value(connection.status)}"
     elif connection.close_code is None:
-        seen = "no answer yet"
+        seen = "no response yet"
     else:
-        seen = "no answer"
+        seen = "no response"
     if connection.subprotocol is not None:
         seen += f", subprotocol {format_value(connection.subprotocol)}"
     if connection.message_count:
@@ -356,7 +355,7 @@ def format_received(events: int, frames: int, denial: DenialResponse | None) -> 
 
 
 def format_timed_out(call: str, expected: str, received: str, where: str) -> str:
-    return f"{call} timed out. Awaited: {expected}. Came: {received}.\n{where}"
+    return f"{call} timed out. Waiting for: {expected}. Received: {received}.\n{where}"
 
 
 def format_idle(recording: Recording) -> str:
@@ -368,22 +367,22 @@ def format_idle(recording: Recording) -> str:
     }
     denial, close = recording.denial_response, recording.close
     if "websocket.connect" not in received:
-        how, advice = "has not been sent websocket.connect", "Call connect() first"
+        how, advice = "has not received websocket.connect", "Call connect() first"
     elif recording.denial_in_progress:
-        how = "has begun a denial response, and not ended it"
-        advice = "Let it send a websocket.http.response.body without more_body"
+        how = "has started a denial response and not completed it"
+        advice = "Send a websocket.http.response.body without more_body"
     elif denial is not None:
         how = f"has denied the handshake with HTTP {format_value(denial.status)}"
-        advice = "Look at denial_response"
+        advice = "See denial_response"
     elif close is not None:
         how = f"has closed with {format_value(close_code(close))}"
-        advice = "Look in pre_close_messages for what it has said before"
+        advice = "The frames before the close are in pre_close_messages"
     elif not recording.accepted:
-        how = "has not answered the handshake"
-        advice = "Let its connect() call accept() or close()"
+        how = "has not responded to the handshake"
+        advice = "Call accept() or close() in its connect()"
     else:
-        how = "has handled every event it was sent"
-        advice = "Let a handler of it send, or send it an event that makes it"
+        how = "has handled every event that it received"
+        advice = "Send from one of its handlers, or send it an event that it answers"
     return f"The consumer is idle: it {how}.\n{advice}."
 
 
@@ -398,43 +397,42 @@ def format_stuck(
         return format_idle(recording)
     where = "".join(stack.format())
     if busy_thread is None:
-        advice = "Let it go on, or give the call more time."
+        advice = "Unblock it, or pass a longer timeout."
     else:
         advice = (
-            "It waits for its thread, which is busy with another function:\n"
-            f"{''.join(busy_thread.format())}Let that end first."
+            "It is waiting for its thread, which is busy with another function:\n"
+            f"{''.join(busy_thread.format())}Let that function return first."
         )
-    return f"The application hangs here, the most recent call last:\n{where}{advice}"
+    return f"The application is waiting here (most recent call last):\n{where}{advice}"
 
 
 def format_returned(call: str, expected: str, received: str) -> str:
     return (
-        f"{call} has nothing to wait for: the application has returned."
-        f" Awaited: {expected}. Came: {received}.\n"
-        "Let it send before it returns, or before a handler raises StopConsumer."
+        f"{call} cannot receive anything more: the application has returned."
+        f" Waiting for: {expected}. Received: {received}.\n"
+        "Send before it returns, or before a handler raises StopConsumer."
     )
 
 
 def format_cancelled(how: str) -> str:
     if not how:
-        return "The application was cancelled, and not by a call that timed out."
+        return "The application was cancelled, but not by a call that timed out."
     return (
-        f"The application is cancelled: {how}. Like the parent class, this one cancels"
-        " an application that lets a call time out.\n"
-        "Ask receive_nothing() whether something comes: it cancels nothing."
+        f"The application is cancelled: {how}. Like the parent class, a call that times"
+        " out cancels the application.\n"
+        "To check that nothing is sent, use receive_nothing(), which cancels nothing."
     )
 
 
 def format_not_stopped(where: str) -> str:
-    return f"The application cannot be ended: it swallows cancellation.\n{where}"
+    return f"The application did not stop: it suppresses CancelledError.\n{where}"
 
 
 def format_no_answer(event: object) -> str:
     return (
         "connect() expected websocket.accept, websocket.close or"
         " websocket.http.response.start, but the application sent"
-        f" {format_event(event)}."
-        " Let it answer the handshake first."
+        f" {format_event(event)}.\nRespond to the handshake first."
     )
 
 
@@ -442,7 +440,7 @@ def format_denied(denial: DenialResponse | None) -> str:
     status = "?" if denial is None else format_value(denial.status)
     return (
         "wait_closed() expected websocket.close, but the application has denied the"
-        f" handshake with HTTP {status}.\nLook at denial_response instead."
+        f" handshake with HTTP {status}.\nSee denial_response."
     )
 
 
@@ -452,6 +450,6 @@ def format_undeliverable(found: Undeliverable) -> str:
 
 def format_strict(undeliverable: Iterable[Undeliverable]) -> str:
     return (
-        "strict: the application sent what not every client gets as it was sent.\n"
+        "strict: the application sent something that some clients do not receive as sent.\n"
         + "\n".join(map(format_undeliverable, undeliverable))
     )

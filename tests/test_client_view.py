@@ -64,119 +64,120 @@ def end(recording: Recording, ending: str) -> None:
 
 
 NO_DENIAL = (
-    "a denial response: the client gets nothing on Daphne",
-    "Call close(), which is HTTP 403 everywhere, or deploy on a server that offers it",
+    "a denial response: the client receives nothing on Daphne",
+    "Call close(), which is HTTP 403 on every server, or deploy on one that offers it",
 )
 
 
 OUTCOMES_AND_REMEDIES: dict[str, list[tuple[str, str]]] = {
     "a frame before accept": [
         (
-            "sent before accept(): the client gets HTTP 500",
+            "sent before accept(): the client receives HTTP 500",
             "Call accept() first, then send, then close()",
         ),
         (
-            "sent when all was over: the client gets nothing",
-            "Mend what ended it, or send no more",
+            "sent after the connection had ended: the client receives nothing",
+            "Fix what ended it, or do not send this",
         ),
     ],
     "a close code before accept": [
         (
-            "closed with code or reason before accept(): the client gets HTTP 403",
-            "Call accept(), then close() with them: only then do they arrive",
+            "closed with a code or reason before accept(): the client receives"
+            " HTTP 403",
+            "Call accept() first, then close(): only then does the client receive them",
         )
     ],
     "a subprotocol that is not offered": [
         (
-            "selects a subprotocol that is not offered: the client gets no answer:"
-            " the connection drops on Daphne and Hypercorn, an answer that it"
-            " refuses on Uvicorn",
-            "Select one of scope['subprotocols']",
+            "accepted with a subprotocol that was not offered: the client receives no"
+            " response: the connection is dropped on Daphne and Hypercorn, a response"
+            " that the client rejects on Uvicorn",
+            "Accept with one of scope['subprotocols']",
         )
     ],
     "no subprotocol though some are offered": [
         (
-            "selects none of the subprotocols that are offered: the client gets an"
-            " answer that browsers refuse",
-            "Select one of scope['subprotocols']",
+            "accepted without any of the offered subprotocols: the client receives a"
+            " response that browsers reject",
+            "Accept with one of scope['subprotocols']",
         )
     ],
     "headers": [
         (
-            "accepted with headers: the client gets no headers on Daphne",
-            "Say it in a data frame, or deploy on a server that sends it",
+            "accepted with headers: the client receives no headers on Daphne",
+            "Send it in a data frame, or deploy on a server that delivers it",
         )
     ],
     "a denial response": [
         NO_DENIAL,
         (
-            "the body of a denial response that has not begun there: the client"
-            " gets nothing on Daphne",
-            "Answer the handshake once, and with the whole answer at a time",
+            "the body of a denial response that has not started: the client"
+            " receives nothing on Daphne",
+            "Send one complete handshake response",
         ),
     ],
     "a second response within the first": [
         NO_DENIAL,
         (
-            "accepted within a denial response: the client gets no answer: the"
-            " connection drops on Uvicorn, nothing of the first answer on"
+            "accepted during a denial response: the client receives no response: the"
+            " connection is dropped on Uvicorn, nothing of the first response on"
             " Hypercorn",
-            "Answer the handshake once, and with the whole answer at a time",
+            "Send one complete handshake response",
         ),
     ],
     "a denial response that begins twice": [
         NO_DENIAL,
         NO_DENIAL,
         (
-            "a second start of a denial response: the client gets no answer: the"
-            " connection drops on Uvicorn, nothing of the first answer on"
+            "a second start of a denial response: the client receives no response: the"
+            " connection is dropped on Uvicorn, nothing of the first response on"
             " Hypercorn",
-            "Answer the handshake once, and with the whole answer at a time",
+            "Send one complete handshake response",
         ),
     ],
     "a second accept": [
         (
-            "a second accept(): the client gets close code 1011 on Daphne and"
+            "a second accept(): the client receives close code 1011 on Daphne and"
             " Hypercorn, close code 1006 on Uvicorn",
             "Call accept() once",
         )
     ],
     "anything after close": [
         (
-            "sent when all was over: the client gets nothing",
-            "Mend what ended it, or send no more",
+            "sent after the connection had ended: the client receives nothing",
+            "Fix what ended it, or do not send this",
         )
     ],
     "close(code=1008)": [
         (
-            "a close code for servers and libraries, 1001 to 1014: the client gets"
-            " close code 1011 on Daphne",
+            "a close code reserved for servers and libraries: 1001 to 1014: the client"
+            " receives close code 1011 on Daphne",
             "Close with 1000 or a code from 3000 to 4999",
         )
     ],
     "a reason": [
         (
-            "closed with a reason: the client gets no reason on Daphne",
-            "Say it in a data frame, or deploy on a server that sends it",
+            "closed with a reason: the client receives no reason on Daphne",
+            "Send it in a data frame, or deploy on a server that delivers it",
         )
     ],
     "a reason over 123 bytes": [
         (
-            "a reason of over 123 bytes: the client gets no reason on Daphne, close"
-            " code 1006 on Uvicorn, the reason's first 123 bytes on Hypercorn",
-            "Give a str of at most 123 bytes in UTF-8",
+            "a reason longer than 123 bytes: the client receives no reason on Daphne,"
+            " close code 1006 on Uvicorn, the reason's first 123 bytes on Hypercorn",
+            "Pass a str of at most 123 bytes in UTF-8",
         )
     ],
     "an empty frame": [
         (
-            "an empty frame: the client gets nothing on Daphne",
-            "Put something into it, or leave it out",
+            "an empty frame: the client receives nothing on Daphne",
+            "Send a payload, or no frame",
         )
     ],
     "NaN": [
         (
-            "NaN or Infinity, which are not JSON: the client gets text that"
-            " JSON.parse() refuses",
+            "NaN or Infinity, which are not JSON: the client receives text that"
+            " JSON.parse() rejects",
             "Send null, or the number as a string",
         )
     ],
@@ -201,25 +202,26 @@ def test_all_faults_of_an_event_are_named() -> None:
     assert record(event, servers=["daphne", "uvicorn"]).undeliverable() == [
         Undeliverable(
             event,
-            "selects a subprotocol that is not offered: the client gets no answer: the"
-            " connection drops on Daphne, an answer that it refuses on Uvicorn",
-            "Select one of scope['subprotocols']",
+            "accepted with a subprotocol that was not offered: the client receives no"
+            " response: the connection is dropped on Daphne, a response that the client"
+            " rejects on Uvicorn",
+            "Accept with one of scope['subprotocols']",
         )
     ]
     event = close(code=1006, reason="r" * 124)
     outcomes = [found.outcome for found in record(accept(), event).undeliverable()]
     assert outcomes == [
-        "a close code that no frame may carry: 1005, 1006, 1015: the client gets close"
-        " code 1011 on Daphne, close code 1006 on Uvicorn, close code 1000 on"
-        " Hypercorn",
-        "a reason of over 123 bytes: the client gets the reason's first 123 bytes on"
-        " Hypercorn",
+        "a close code that no frame may contain: 1005, 1006 or 1015: the client"
+        " receives close code 1011 on Daphne, close code 1006 on Uvicorn, close code"
+        " 1000 on Hypercorn",
+        "a reason longer than 123 bytes: the client receives the reason's first 123"
+        " bytes on Hypercorn",
     ]
 
 
 def faults(*events: object) -> list[str]:
     return [
-        found.outcome.partition(": the client gets")[0]
+        found.outcome.partition(": the client receives")[0]
         for found in record(*events).undeliverable()
     ]
 
@@ -227,15 +229,19 @@ def faults(*events: object) -> list[str]:
 def test_close_codes_are_those_of_rfc_6455() -> None:
     """Section 7.4, and the IANA registry that it establishes."""
     texts = {
-        "a close code that no frame may carry: 1005, 1006, 1015": {1005, 1006, 1015},
-        "a close code for servers and libraries, 1001 to 1014": (
+        "a close code that no frame may contain: 1005, 1006 or 1015": {
+            1005,
+            1006,
+            1015,
+        },
+        "a close code reserved for servers and libraries: 1001 to 1014": (
             {*range(1001, 1015)} - {1004, 1005, 1006, 1011}
         ),
     }
     free = {1000, 1011, *range(3000, 5000)}
     for code in {-1, *range(5100), 10**6} - free:
         what = [words for words, codes in texts.items() if code in codes]
-        expected = what or ["a close code that is not defined"]
+        expected = what or ["an undefined close code"]
         assert (code, faults(accept(), close(code=code))) == (code, expected)
     for code in free:
         assert (code, faults(accept(), close(code=code))) == (code, [])

@@ -69,7 +69,8 @@ async def test_a_timeout_names_what_the_call_waited_for(
     await communicator.connect()
     await wait_for_thread()
     assert await message(getattr(communicator, name)(timeout=0.2)) == (
-        f"{name}(timeout=0.2) timed out. Awaited: {awaited}. Came: nothing.\n{IDLE}"
+        f"{name}(timeout=0.2) timed out."
+        f" Waiting for: {awaited}. Received: nothing.\n{IDLE}"
     )
 
 
@@ -81,8 +82,8 @@ async def test_a_failure_says_that_the_application_has_returned(
     communicator = client(ACCEPT, ending="return", kind=kind)
     await communicator.connect()
     assert await message(getattr(communicator, name)()) == (
-        f"{name}(timeout=1) has nothing to wait for: the application has returned."
-        f" Awaited: {awaited}. Came: nothing.\n{RETURNED}"
+        f"{name}(timeout=1) cannot receive anything more: the application has returned."
+        f" Waiting for: {awaited}. Received: nothing.\n{RETURNED}"
     )
 
 
@@ -99,8 +100,8 @@ async def test_connect_says_that_the_application_has_returned(
     call: Callable[[RecordingWebsocketCommunicator], Awaitable[object]], shown: str
 ) -> None:
     assert await message(call(client(ending="return"))) == (
-        f"{shown} has nothing to wait for: the application has returned."
-        f" {HANDSHAKE} Came: nothing.\n{RETURNED}"
+        f"{shown} cannot receive anything more: the application has returned."
+        f" {HANDSHAKE} Received: nothing.\n{RETURNED}"
     )
 
 
@@ -116,7 +117,7 @@ async def test_connect_says_that_the_consumer_is_idle_and_what_it_has_sent(
     frames: list[Event], came: str
 ) -> None:
     assert await message(client(*frames).connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: {came}.\n{UNANSWERED}"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: {came}.\n{UNANSWERED}"
     )
 
 
@@ -127,17 +128,17 @@ async def test_wait_closed_counts_only_the_frames_that_it_has_read_past_itself()
     communicator = client(JSON_FRAME, ACCEPT, JSON_FRAME)
     await communicator.connect()
     assert await message(communicator.wait_closed(0.2)) == (
-        "wait_closed(timeout=0.2) timed out. Awaited: websocket.close."
-        f" Came: 1 data frame, now in pre_close_messages.\n{IDLE}"
+        "wait_closed(timeout=0.2) timed out. Waiting for: websocket.close."
+        f" Received: 1 data frame, now in pre_close_messages.\n{IDLE}"
     )
 
 
 async def test_connect_says_that_a_denial_response_is_incomplete() -> None:
     assert await message(client(DENIAL, PART).connect(0.2)) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE}"
-        " Came: the start of a denial response, HTTP 401, but not its end.\n"
-        "The consumer is idle: it has begun a denial response, and not ended it.\n"
-        "Let it send a websocket.http.response.body without more_body."
+        " Received: the start of a denial response, HTTP 401, but not its end.\n"
+        "The consumer is idle: it has started a denial response and not completed it.\n"
+        "Send a websocket.http.response.body without more_body."
     )
 
 
@@ -147,24 +148,24 @@ async def test_connect_says_that_a_denial_response_is_incomplete() -> None:
         (
             (ACCEPT,),
             False,
-            "has not been sent websocket.connect.\nCall connect() first.",
+            "has not received websocket.connect.\nCall connect() first.",
         ),
         (
             (CLOSE_WITH_REASON,),
             True,
             "has closed with 4401.\n"
-            "Look in pre_close_messages for what it has said before.",
+            "The frames before the close are in pre_close_messages.",
         ),
         (
             (ACCEPT, JSON_FRAME, CLOSE_WITH_REASON),
             True,
             "has closed with 4401.\n"
-            "Look in pre_close_messages for what it has said before.",
+            "The frames before the close are in pre_close_messages.",
         ),
         (
             (DENIAL, {**PART, "more_body": False}),
             True,
-            "has denied the handshake with HTTP 401.\nLook at denial_response.",
+            "has denied the handshake with HTTP 401.\nSee denial_response.",
         ),
     ],
 )
@@ -177,8 +178,8 @@ async def test_a_timeout_explains_why_an_idle_consumer_sends_nothing(
     if events[-1] is CLOSE_WITH_REASON:
         await communicator.wait_closed()
     assert await message(communicator.receive_json_from(0.2)) == (
-        "receive_json_from(timeout=0.2) timed out. Awaited: a data frame."
-        f" Came: nothing.\nThe consumer is idle: it {idle}"
+        "receive_json_from(timeout=0.2) timed out. Waiting for: a data frame."
+        f" Received: nothing.\nThe consumer is idle: it {idle}"
     )
 
 
@@ -191,7 +192,7 @@ async def test_a_timeout_of_a_subclass_that_reads_the_queue_itself_is_explained(
 
     communicator = Reading(scripted(Script(()), "async"), "/ws/")
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n{UNANSWERED}"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n{UNANSWERED}"
     )
     assert not communicator.future.done()
     communicator.stop()
@@ -206,8 +207,8 @@ async def test_a_timeout_of_another_communicator_is_explained_by_that_one() -> N
     await other.connect()
     relaying = Relaying(scripted(Script(()), "async"), "/ws/")
     assert await message(relaying.receive_from(0.2)) == (
-        "receive_output(timeout=0.2) timed out. Awaited: any event. Came: nothing.\n"
-        + IDLE
+        "receive_output(timeout=0.2) timed out."
+        f" Waiting for: any event. Received: nothing.\n{IDLE}"
     )
 
 
@@ -223,10 +224,10 @@ async def test_cancelled_error_names_the_call_that_timed_out(name: str) -> None:
     await failure(getattr(communicator, name)(timeout=0.2))
     for _ in range(2):
         assert await message(communicator.receive_output()) == (
-            f"The application is cancelled: {name}(timeout=0.2) timed out before."
-            " Like the parent class, this one cancels an application that lets a call"
-            " time out.\n"
-            "Ask receive_nothing() whether something comes: it cancels nothing."
+            f"The application is cancelled: an earlier {name}(timeout=0.2) timed out."
+            " Like the parent class, a call that times out cancels the application.\n"
+            "To check that nothing is sent, use receive_nothing(), which cancels"
+            " nothing."
         )
 
 
@@ -237,10 +238,9 @@ async def test_cancelled_error_names_the_call_that_cancelled_without_raising(
     communicator = RecordingWebsocketCommunicator(hanging, "/ws/")
     await getattr(communicator, name)(timeout=0.2)
     assert await message(communicator.receive_output()) == (
-        f"The application is cancelled: it was cancelled during {name}(timeout=0.2)."
-        " Like the parent class, this one cancels an application that lets a call time"
-        " out.\n"
-        "Ask receive_nothing() whether something comes: it cancels nothing."
+        f"The application is cancelled: {name}(timeout=0.2) cancelled it."
+        " Like the parent class, a call that times out cancels the application.\n"
+        "To check that nothing is sent, use receive_nothing(), which cancels nothing."
     )
 
 
@@ -249,7 +249,7 @@ async def test_cancelled_error_says_that_no_call_cancelled_the_application() -> 
     await communicator.connect()
     communicator.stop()
     assert await message(communicator.receive_output()) == (
-        "The application was cancelled, and not by a call that timed out."
+        "The application was cancelled, but not by a call that timed out."
     )
 
 
@@ -269,7 +269,7 @@ async def test_cancelled_error_does_not_name_wait_after_a_timeout() -> None:
     await communicator.wait()
     with pytest.raises(asyncio.CancelledError) as raised:
         await communicator.receive_output()
-    assert "receive_output(timeout=0.01) timed out before" in str(raised.value)
+    assert "an earlier receive_output(timeout=0.01) timed out" in str(raised.value)
 
 
 # What is not a handshake response.
@@ -297,7 +297,7 @@ async def test_connect_names_an_event_that_is_not_a_handshake_response(
     assert str(raised) == (
         "connect() expected websocket.accept, websocket.close or"
         " websocket.http.response.start, but the application sent"
-        f" {shown}. Let it answer the handshake first."
+        f" {shown}.\nRespond to the handshake first."
     )
 
 
@@ -307,7 +307,7 @@ async def test_connect_names_an_event_without_type() -> None:
     assert raised.args == (
         "connect() expected websocket.accept, websocket.close or"
         " websocket.http.response.start, but the application sent {'text': '1'}."
-        " Let it answer the handshake first.",
+        "\nRespond to the handshake first.",
     )
 
 
@@ -317,7 +317,7 @@ async def test_wait_closed_says_that_the_handshake_was_denied() -> None:
     assert await message(communicator.wait_closed()) == (
         "wait_closed() expected websocket.close, but the application has denied the"
         " handshake with HTTP 401.\n"
-        "Look at denial_response instead."
+        "See denial_response."
     )
 
 
@@ -345,7 +345,7 @@ async def test_the_end_of_a_block_says_that_the_application_did_not_stop(
     stop.set()
     await asyncio.wait([communicator.future])
     assert readable(str(raised.value)) == (
-        "The application cannot be ended: it swallows cancellation.\n"
+        "The application did not stop: it suppresses CancelledError.\n"
         + WAITING_HERE
         + frame_of("application", "await stop.wait()  # suppresses", __file__)
         + '  File "asyncio/locks.py", in wait\n    await fut\n'
@@ -392,15 +392,15 @@ def test_the_whole_output_of_a_failing_test(tmp_path: Path) -> None:
     shown = re.search(r"TimeoutError: (.*?)\n\n-----", output, re.DOTALL)
     assert shown is not None, output
     notes = textwrap.dedent("""
-        What passed between test and application: /ws/
+        Transcript: /ws/
            0.0 ms  -> connect
            0.0 ms  <- send       {"type": "jwt-expired"}  !! sent before accept(): \
-the client gets HTTP 500
+the client receives HTTP 500
            0.0 ms  the application was cancelled
         a client of Daphne sees: HTTP 500, then close code 1006""")
     assert readable(shown[1]) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE}"
-        f" Came: 1 data frame, now in pre_close_messages.\n{UNANSWERED}"
+        f" Received: 1 data frame, now in pre_close_messages.\n{UNANSWERED}"
         + (notes if sys.version_info >= (3, 11) else "")
     )
     # The output has the test's own line, and no warning of asyncio.

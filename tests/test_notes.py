@@ -34,10 +34,10 @@ async def test_a_crash_carries_the_transcript() -> None:
     assert str(error) == "boom"
     line = line_of('raise Boom("boom")', str(TESTS / "scripts.py"))
     assert only_note(error) == (
-        "What passed between test and application: /ws/?token=old\n"
+        "Transcript: /ws/?token=old\n"
         "   0.0 ms  -> connect\n"
         '   0.0 ms  <- send       {"type": "jwt-expired"}'
-        "  !! sent before accept(): the client gets HTTP 500\n"
+        "  !! sent before accept(): the client receives HTTP 500\n"
         f"   0.0 ms  the application raised Boom('boom'), tests/scripts.py:{line}\n"
         "a client of Daphne sees: HTTP 500, then close code 1006"
     )
@@ -48,7 +48,7 @@ async def test_a_timeout_carries_the_transcript() -> None:
     communicator = client(ACCEPT)
     await communicator.connect()
     assert await note(communicator.receive_from(0.2)) == (
-        "What passed between test and application: /ws/?token=old\n"
+        "Transcript: /ws/?token=old\n"
         "   0.0 ms  -> connect\n"
         "   0.0 ms  <- accept\n"
         "   0.0 ms  the application was cancelled\n"
@@ -61,7 +61,7 @@ async def test_an_error_of_channels_carries_the_transcript() -> None:
     communicator = client(ACCEPT, {**CLOSE_WITH_REASON, "reason": ""})
     await communicator.connect()
     assert await note(communicator.receive_from()) == (
-        "What passed between test and application: /ws/?token=old\n"
+        "Transcript: /ws/?token=old\n"
         "   0.0 ms  -> connect\n"
         "   0.0 ms  <- accept\n"
         "   0.0 ms  <- close      4401 ''\n"
@@ -104,7 +104,7 @@ async def test_every_block_adds_its_transcript() -> None:
         async with client(ACCEPT) as first, client(ACCEPT, CLOSE_WITH_REASON) as second:
             await asyncio.gather(first.connect(), second.connect())
             await second.receive_from()
-    _, of_second, of_first = only_note(raised.value).split("What passed between")
+    _, of_second, of_first = only_note(raised.value).split("Transcript:")
     assert "<- close" in of_second and "<- close" not in of_first
     assert of_first.splitlines()[0] == of_second.splitlines()[0]
 
@@ -133,7 +133,7 @@ async def test_the_transcript_comes_after_existing_notes() -> None:
     notes = map(str, getattr(error, "__notes__"))
     assert [text.splitlines()[0] for text in notes] == [
         "mine",
-        "What passed between test and application: /ws/",
+        "Transcript: /ws/",
     ]
 
 
@@ -147,11 +147,11 @@ async def test_an_exception_in_the_body_of_a_block_carries_the_transcript() -> N
     assert raised.value is error
     assert str(error) == "(False, 4401) != (True, None)"
     assert only_note(error) == (
-        "What passed between test and application: /ws/?token=old\n"
+        "Transcript: /ws/?token=old\n"
         "   0.0 ms  -> connect\n"
         "   0.0 ms  <- close      4401 expired"
-        "           !! closed with code or reason before accept():"
-        " the client gets HTTP 403\n"
+        "           !! closed with a code or reason before accept():"
+        " the client receives HTTP 403\n"
         "a client of Daphne sees: HTTP 403, then close code 1006"
     )
 
@@ -164,7 +164,7 @@ async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -
             await asyncio.wait([communicator.future])
     line = line_of('raise Boom("boom")', str(TESTS / "scripts.py"))
     assert only_note(raised.value) == (
-        "What passed between test and application: /ws/?token=old\n"
+        "Transcript: /ws/?token=old\n"
         "   0.0 ms  -> connect\n"
         "   0.0 ms  <- accept\n"
         f"   0.0 ms  the application raised Boom('boom'), tests/scripts.py:{line}\n"
@@ -177,7 +177,7 @@ async def test_unknown_servers_do_not_hide_the_failure() -> None:
     communicator = client()
     communicator.servers = ["nginx"]
     assert (await note(communicator.connect(0.2))).endswith(
-        "a client of Daphne sees: no answer yet"
+        "a client of Daphne sees: no response yet"
     )
 
 
@@ -205,7 +205,7 @@ async def excerpt(events: int) -> list[str]:
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
 async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None:
     assert await excerpt(100) == [
-        "What passed between test and application: /ws/?token=old",
+        "Transcript: /ws/?token=old",
         "   0.0 ms  -> connect",
         "   0.0 ms  <- accept",
         *(f"   0.0 ms  <- send       {number}" for number in range(3, 11)),

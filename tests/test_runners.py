@@ -60,7 +60,7 @@ def test_a_failing_test_shows_the_transcript(command: list[str]) -> None:
     code, output = run(*command)
     assert code == 1, output
     assert "receive_json_from(timeout=0.01) timed out." in output
-    assert "What passed between test and application: /ws/echo/" in output
+    assert "Transcript: /ws/echo/" in output
     assert "ms  -> connect" in output
     assert "ms  <- accept" in output
     assert "a client of Daphne sees: HTTP 101" in output

@@ -26,13 +26,15 @@ from tests.events import (
 from tests.helpers import communicator_for, failure, message
 from tests.scripts import Boom, Script, scripted
 
-FIRST_LINE = "strict: the application sent what not every client gets as it was sent.\n"
+FIRST_LINE = (
+    "strict: the application sent something that some clients do not receive as sent.\n"
+)
 
 
 EMPTY_FRAME = (
     "send ''\n"
-    "  an empty frame: the client gets nothing on Daphne.\n"
-    "  Put something into it, or leave it out."
+    "  an empty frame: the client receives nothing on Daphne.\n"
+    "  Send a payload, or no frame."
 )
 
 
@@ -83,7 +85,7 @@ async def test_strict_fails_connect_and_does_not_warn() -> None:
     assert warned == []
     assert str(raised.value).startswith(
         f"{FIRST_LINE}send hello\n"
-        "  sent before accept(): the client gets HTTP 500.\n"
+        "  sent before accept(): the client receives HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )
     assert communicator.pre_close_messages == ["hello"]
@@ -146,13 +148,12 @@ async def test_strict_names_the_event_what_the_client_receives_and_the_remedy() 
     error = await failure(communicator.connect())
     assert type(error) is AssertionError
     assert str(error) == (
-        "strict: the application sent what not every client gets as it was sent.\n"
-        'send {"type": "jwt-expired"}\n'
-        "  sent before accept(): the client gets HTTP 500.\n"
+        FIRST_LINE + 'send {"type": "jwt-expired"}\n'
+        "  sent before accept(): the client receives HTTP 500.\n"
         "  Call accept() first, then send, then close().\n"
         "close 4401 expired\n"
-        "  sent when all was over: the client gets nothing.\n"
-        "  Mend what ended it, or send no more."
+        "  sent after the connection had ended: the client receives nothing.\n"
+        "  Fix what ended it, or do not send this."
     )
 
 
@@ -161,9 +162,8 @@ async def test_strict_names_the_servers_that_differ() -> None:
     communicator = Strict(scripted(Script((ACCEPT, event)), "async"), "/ws/")
     communicator.servers = ("uvicorn", "daphne")
     assert await message(communicator.connect()) == (
-        "strict: the application sent what not every client gets as it was sent.\n"
-        "close 1008\n"
-        "  a close code for servers and libraries, 1001 to 1014: the client gets"
-        " close code 1011 on Daphne.\n"
+        f"{FIRST_LINE}close 1008\n"
+        "  a close code reserved for servers and libraries: 1001 to 1014: the client"
+        " receives close code 1011 on Daphne.\n"
         "  Close with 1000 or a code from 3000 to 4999."
     )

@@ -149,14 +149,14 @@ async def test_an_idle_consumer_behind_a_router() -> None:
     routes: Any = [path("ws/", application)]
     communicator = RecordingWebsocketCommunicator(URLRouter(routes), "/ws/")
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n{UNANSWERED}"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n{UNANSWERED}"
     )
 
 
 async def test_an_async_consumer_that_waits_in_a_chain_of_coroutines() -> None:
     communicator = RecordingWebsocketCommunicator(AsyncWaiting.as_asgi(), "/ws/")
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n"
         + WAITING_HERE
         + CHANNELS
         + ASYNC_HANDLER
@@ -173,7 +173,7 @@ async def test_a_sync_consumer_that_blocks_its_thread(gate: Gate) -> None:
     await communicator.send_input(CONNECT)
     await gate.wait_until_reached()
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n"
         + WAITING_HERE
         + CHANNELS
         + SYNC_HANDLER
@@ -190,7 +190,7 @@ async def test_an_async_consumer_that_waits_for_its_database_thread(
     await communicator.send_input(CONNECT)
     await gate.wait_until_reached()
     assert await message(communicator.connect(0.2)) == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n"
         + WAITING_HERE
         + CHANNELS
         + ASYNC_HANDLER
@@ -210,15 +210,15 @@ async def test_a_sync_consumer_that_waits_for_a_thread_blocked_by_another(
     text = await message(client(ACCEPT, kind="sync").connect(0.2))
     # Newer asgiref has functions of its own in the thread.
     assert text.replace("function:\n  (asgiref)\n", "function:\n") == (
-        f"connect(timeout=0.2) timed out. {HANDSHAKE} Came: nothing.\n"
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n"
         + WAITING_HERE
         + CHANNELS
         + "  (asgiref)\n"
-        + "It waits for its thread, which is busy with another function:\n"
+        + "It is waiting for its thread, which is busy with another function:\n"
         + SYNC_HANDLER.removeprefix("  (asgiref)\n")
         + ours("connect", "self.greet()")
         + ours("greet", "with self.gate.lock:  # greets")
-        + "Let that end first."
+        + "Let that function return first."
     )
 
 
@@ -244,7 +244,8 @@ async def test_an_application_that_awaits_something_other_than_a_coroutine(
 ) -> None:
     communicator = RecordingWebsocketCommunicator(application, "/ws/")
     assert await message(communicator.receive_output(0.2)) == (
-        "receive_output(timeout=0.2) timed out. Awaited: any event. Came: nothing.\n"
+        "receive_output(timeout=0.2) timed out."
+        " Waiting for: any event. Received: nothing.\n"
         + WAITING_HERE
         + ours(application.__name__, code)
         + ours(function, line)

@@ -183,7 +183,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         """\
         /ws/?token=old
            0.0 ms  -> connect
-        a client of Daphne sees: no answer yet""",
+        a client of Daphne sees: no response yet""",
     ),
     "accepted": (
         (ACCEPT, send(text='{"n": 1}'), send(text="plain"), send(bytes=b"\0")),
@@ -225,20 +225,21 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         /
            0.0 ms  -> connect
            0.0 ms  <- accept     subprotocol chat, headers [(b'a', b'b')]\
-  !! selects a subprotocol that is not offered: the client gets no answer: the\
- connection drops on Daphne and Hypercorn, an answer that it refuses on Uvicorn
-        a client of Daphne sees: no answer, then close code 1006""",
+  !! accepted with a subprotocol that was not offered: the client receives no\
+ response: the connection is dropped on Daphne and Hypercorn, a response that the\
+ client rejects on Uvicorn
+        a client of Daphne sees: no response, then close code 1006""",
     ),
-    "the seed case": (
+    "a frame and a close before accept": (
         (send(text='{"type": "jwt-expired"}'), CLOSE),
         {},
         """\
         /ws/?token=old
            0.0 ms  -> connect
            0.0 ms  <- send       {"type": "jwt-expired"}  !! sent before accept(): the\
- client gets HTTP 500
-           0.0 ms  <- close      4401                   !! sent when all was over: the\
- client gets nothing
+ client receives HTTP 500
+           0.0 ms  <- close      4401                   !! sent after the connection\
+ had ended: the client receives nothing
         a client of Daphne sees: HTTP 500, then close code 1006""",
     ),
     "denied": (
@@ -262,7 +263,7 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
            0.0 ms  <- close      4401 token expired
         a client of Uvicorn sees: HTTP 101, then close code 4401 token expired""",
     ),
-    "what is no event": (
+    "not valid events": (
         (
             {"type": "websocket.unknown", "id": 1},
             {},
@@ -276,17 +277,17 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         /ws/?token=old
            0.0 ms  -> connect
            0.0 ms  <- {'id': 1, 'type': 'websocket.unknown'}  !! an event of unknown\
- type: the client gets nothing
-           0.0 ms  <- {}                                !! no ASGI event: the client\
- gets HTTP 500
-           0.0 ms  <- None                              !! sent when all was over: the\
- client gets nothing
-           0.0 ms  <- text                              !! sent when all was over: the\
- client gets nothing
-           0.0 ms  <- [('a', 'pair')]                   !! sent when all was over: the\
- client gets nothing
-           0.0 ms  <- 'a\\nb'                            !! sent when all was over: the\
- client gets nothing
+ type: the client receives nothing
+           0.0 ms  <- {}                                !! not an ASGI event: the\
+ client receives HTTP 500
+           0.0 ms  <- None                              !! sent after the connection\
+ had ended: the client receives nothing
+           0.0 ms  <- text                              !! sent after the connection\
+ had ended: the client receives nothing
+           0.0 ms  <- [('a', 'pair')]                   !! sent after the connection\
+ had ended: the client receives nothing
+           0.0 ms  <- 'a\\nb'                            !! sent after the connection\
+ had ended: the client receives nothing
         a client of Daphne sees: HTTP 500, then close code 1006""",
     ),
     "odd frames": (
@@ -305,13 +306,13 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
            0.0 ms  -> connect
            0.0 ms  <- accept
            0.0 ms  <- send       with neither text nor bytes  !! a frame with neither\
- text nor bytes: the client gets nothing
+ text nor bytes: the client receives nothing
            0.0 ms  <- send       a
            0.0 ms  <- send       '' and b'b'
            0.0 ms  <- send       ' a '
            0.0 ms  <- send       '\\x1b[31m'
            0.0 ms  <- send       '\\ud800'               !! text with a lone surrogate:\
- the client gets close code 1006
+ the client receives close code 1006
         a client of Uvicorn sees: HTTP 101, 4 messages, then close code 1006""",
     ),
 }

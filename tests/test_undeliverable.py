@@ -56,8 +56,8 @@ async def test_unknown_servers_are_a_value_error(servers: object) -> None:
         with pytest.raises(ValueError) as raised:
             getattr(communicator, name)
         assert str(raised.value) == (
-            f"servers is {servers!r}, but takes one or more of"
-            " ('daphne', 'uvicorn', 'hypercorn')"
+            "servers must be a list or tuple with one or more of"
+            f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
         )
     # An exception is explained nevertheless.
     with pytest.raises(asyncio.TimeoutError):
@@ -76,8 +76,8 @@ def test_the_error_for_unknown_servers_names_them(servers: Any, name: str) -> No
         with pytest.raises(ValueError) as raised:
             getattr(Elsewhere(scripted(Script(()), "async"), "/ws/"), name)
         assert str(raised.value) == (
-            f"servers is {servers!r}, but takes one or more of"
-            " ('daphne', 'uvicorn', 'hypercorn')"
+            "servers must be a list or tuple with one or more of"
+            f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
         )
 
     asyncio.run(look())

@@ -72,7 +72,7 @@ async def test_a_frame_before_accept_warns_at_the_line_of_the_test() -> None:
     assert warning.lineno == line_of("await communicator.connect()  # here", __file__)
     assert str(warning.message) == (
         'send {"type": "jwt-expired"}\n'
-        "  sent before accept(): the client gets HTTP 500.\n"
+        "  sent before accept(): the client receives HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )
 
@@ -92,7 +92,7 @@ async def test_several_frames_before_accept_issue_one_warning_at_the_line_of_the
     assert (warning.filename, warning.lineno) == (__file__, line)
     assert str(warning.message) == (
         'send {"type": "jwt-expired"}\n'
-        "  sent before accept(): the client gets HTTP 500.\n"
+        "  sent before accept(): the client receives HTTP 500.\n"
         "  Call accept() first, then send, then close()."
     )
 

@@ -1,24 +1,24 @@
 """Parts of failure texts that several test modules compare with."""
 
-HANDSHAKE = "Awaited: websocket.accept, websocket.close or a denial response."
+HANDSHAKE = "Waiting for: websocket.accept, websocket.close or a denial response."
 
 
-WAITING_HERE = "The application hangs here, the most recent call last:\n"
+WAITING_HERE = "The application is waiting here (most recent call last):\n"
 
 
-HOW_TO_UNBLOCK = "Let it go on, or give the call more time."
+HOW_TO_UNBLOCK = "Unblock it, or pass a longer timeout."
 
 
 IDLE = (
-    "The consumer is idle: it has handled every event it was sent.\n"
-    "Let a handler of it send, or send it an event that makes it."
+    "The consumer is idle: it has handled every event that it received.\n"
+    "Send from one of its handlers, or send it an event that it answers."
 )
 
 
 UNANSWERED = (
-    "The consumer is idle: it has not answered the handshake.\n"
-    "Let its connect() call accept() or close()."
+    "The consumer is idle: it has not responded to the handshake.\n"
+    "Call accept() or close() in its connect()."
 )
 
 
-RETURNED = "Let it send before it returns, or before a handler raises StopConsumer."
+RETURNED = "Send before it returns, or before a handler raises StopConsumer."

@@ -260,7 +260,7 @@ def green_row(row: Sequence[str]) -> list[str]:
     return [
         consumer,
         ", ".join(f"``{value}``" for value in received),
-        outcome.partition("the client gets ")[2],
+        outcome.partition("the client receives ")[2],
         instead,
     ]
 
