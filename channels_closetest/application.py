@@ -16,9 +16,9 @@ from typing import Any
 from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
 
-from . import stuck
 from .database import TransactionGuard
 from .recording import Direction, Interruption, Recording, event_type
+from .stuck import Stuck, find_stuck
 from .transcript import format_not_stopped, format_stuck
 
 #: Seconds that an application has to stop, as in ``disconnect()``: after
@@ -125,18 +125,19 @@ class ApplicationRun:
     Apart from the communicator, for the reason above.
     """
 
+    #: None until the application is started.
+    task: asyncio.Task[Any] | None = None
+    #: Where it was waiting when a call cancelled it.
+    stuck: Stuck | None = None
+    is_forced = False
+    #: How a call has cancelled it, in words.
+    cancelled_by = ""
+    last_output: Any = None
+
     def __init__(self) -> None:
         self.recording = Recording()
         self.input_queue = RecordingQueue(self.recording, "receive")
         self.output_queue = RecordingQueue(self.recording, "send")
-        #: Where it was waiting when a call cancelled it.
-        self.stuck: stuck.Stuck | None = None
-        self.is_forced = False
-        #: How a call has cancelled it, in words.
-        self.cancelled_by = ""
-        self.last_output: Any = None
-        #: None until the application is started.
-        self.task: asyncio.Task[Any] | None = None
 
     def watch(self, task: asyncio.Task[Any], guard: TransactionGuard) -> None:
         def ended(task: asyncio.Task[Any]) -> None:
@@ -174,7 +175,7 @@ class ApplicationRun:
         task = self.task
         if task is None or task.done():
             return
-        self.stuck = stuck.find(task)
+        self.stuck = find_stuck(task)
         cancelled: asyncio.CancelledError | None = None
         for attempt in range(MAX_CANCELLATIONS + 1):
             if attempt == MAX_CANCELLATIONS:
@@ -230,7 +231,7 @@ class ApplicationRun:
     def where_stuck(self) -> str:
         """Return where the application is waiting, or was when it was cancelled."""
         if self.task is not None and not self.task.done():
-            return format_stuck(self.recording, *stuck.find(self.task))
+            return format_stuck(self.recording, *find_stuck(self.task))
         return "" if self.stuck is None else format_stuck(self.recording, *self.stuck)
 
 

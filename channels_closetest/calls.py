@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
-from . import stuck
 from .application import RecordingApplicationCommunicator
 from .client_view import Replay, UndeliverableWarning, offered_subprotocols
 from .recording import event_type
 from .servers import SERVERS
+from .stuck import find_source
 from .transcript import (
     HERE,
     LIBRARIES,
@@ -290,7 +290,7 @@ def _warn(warning: Warning, communicator: ExplainedCommunicator) -> None:
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(LIBRARIES):
         run = communicator._application_run
-        file, line = stuck.locate(communicator.application, run.task)
+        file, line = find_source(communicator.application, run.task)
         warnings.warn_explicit(warning, None, file, line)
     else:
         warnings.warn_explicit(

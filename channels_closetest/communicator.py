@@ -92,16 +92,17 @@ class _KeptPayloads:
 class _Reading:
     """Receives events until the right one comes, with one deadline for all of them."""
 
+    #: How many events it has received, and how many of them were data frames.
+    events = 0
+    frames = 0
+    _deadline: float | None = None
+
     def __init__(
         self, communicator: RecordingWebsocketCommunicator, timeout: float | None
     ) -> None:
         self._communicator = communicator
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._deadline: float | None = None
-        #: How many events it has received, and how many of them were data frames.
-        self.events = 0
-        self.frames = 0
 
     async def receive(self) -> tuple[Any, str]:
         """Return the next event and its type; keep the payload of a data frame."""

@@ -64,18 +64,20 @@ class Recording:
     # replace what modules hold.
     now = staticmethod(time.perf_counter)
 
+    #: None until the application has ended.
+    ending: Ending | None = None
+    _start = 0.0
+    # What the first records contain, as many as _read_on() has read.
+    _read = 0
+    _accepted = False
+    _close: Mapping[str, Any] | None = None
+    _denial: list[Mapping[str, Any]] = []  # replaced by the first that is not empty
+
     def __init__(self) -> None:
         #: When it was made, on the clock of now().
         self.made = self.now()
         # Plain tuples: most records of most tests are never looked at.
         self.records: list[tuple[Direction, Any, float]] = []
-        self.ending: Ending | None = None
-        self._start = 0.0
-        # What the first events up to _read_on_to say, see _read_on().
-        self._read_on_to = 0
-        self._accepted = False
-        self._close: Mapping[str, Any] | None = None
-        self._denial: list[Mapping[str, Any]] = []
 
     def add(self, direction: Direction, event: object) -> None:
         now = self.now()
@@ -130,8 +132,8 @@ class Recording:
 
     def _read_on(self) -> None:
         """Read each record once, and only when somebody asks: add() stays fast."""
-        start, self._read_on_to = self._read_on_to, len(self.records)
-        for direction, event, _ in self.records[start : self._read_on_to]:
+        start, self._read = self._read, len(self.records)
+        for direction, event, _ in self.records[start : self._read]:
             if direction == "receive":
                 continue
             kind = event_type(event)
@@ -140,7 +142,7 @@ class Recording:
             elif kind == "websocket.close" and self._close is None:
                 self._close = event
             elif kind == "websocket.http.response.start" and not self._denial:
-                self._denial.append(event)
+                self._denial = [event]
             elif kind == "websocket.http.response.body" and self._expects_body():
                 self._denial.append(event)
 

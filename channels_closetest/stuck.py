@@ -26,7 +26,7 @@ class Stuck(NamedTuple):
     busy_thread: traceback.StackSummary | None = None
 
 
-def find(application: asyncio.Task[Any]) -> Stuck:
+def find_stuck(application: asyncio.Task[Any]) -> Stuck:
     """Return where an application that has not ended is waiting."""
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
@@ -43,7 +43,7 @@ def find(application: asyncio.Task[Any]) -> Stuck:
     return Stuck(False, _stack(frames[: call + 1]), _stack(busy))
 
 
-def locate(application: Any, task: asyncio.Task[Any] | None) -> tuple[str, int]:
+def find_source(application: Any, task: asyncio.Task[Any] | None) -> tuple[str, int]:
     """Return file and line of an application, as far as they can be told.
 
     Of a consumer behind routers and middleware only while it is running.

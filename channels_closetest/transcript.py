@@ -450,6 +450,6 @@ def format_undeliverable(found: Undeliverable) -> str:
 
 def format_strict(undeliverable: Iterable[Undeliverable]) -> str:
     return (
-        "strict: the application sent something that some clients do not receive as sent.\n"
-        + "\n".join(map(format_undeliverable, undeliverable))
+        "strict: the application sent something that some clients do not receive as"
+        " sent.\n" + "\n".join(map(format_undeliverable, undeliverable))
     )
