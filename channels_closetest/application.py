@@ -11,15 +11,16 @@ import contextlib
 import functools
 import types
 from collections.abc import Callable, Generator
+from traceback import StackSummary
 from typing import Any
 
 from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
 
 from .database import TransactionGuard
+from .failures import OTHER_LOOP, format_not_stopped
 from .recording import Direction, Interruption, Recording, event_type
-from .stuck import Stuck, find_stuck
-from .transcript import format_not_stopped, format_stuck
+from .stuck import StartedTasks, Stuck, find_stack, find_stuck, format_task
 
 #: Seconds that an application has to stop, as in ``disconnect()``: after
 #: ``websocket.disconnect``, and after each cancellation.
@@ -39,6 +40,8 @@ class RecordingQueue(asyncio.Queue[Any]):
         super().__init__()
         self._recording = recording
         self._direction = direction
+        #: The event loop of the application, once it is started.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._waiters: list[asyncio.Future[bool]] = []
 
     def _put(self, item: object) -> None:
@@ -70,10 +73,13 @@ class RecordingQueue(asyncio.Queue[Any]):
 
         Return False if the timeout expires first. One of 0 or less has expired in the
         next turn of the event loop, whatever happens in it, as with the parent class.
+        Raise ``RuntimeError`` in any event loop but the application's.
         """
         if condition():
             return True
         loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            raise RuntimeError(OTHER_LOOP)
         # The clock of the event loop, because that of the test may be frozen.
         deadline = None if timeout is None else loop.time() + timeout
         # Most applications answer within one turn, and a turn takes no timer. When the
@@ -129,9 +135,11 @@ class ApplicationRun:
     task: asyncio.Task[Any] | None = None
     #: Where it was waiting when a call cancelled it.
     stuck: Stuck | None = None
+    #: Where it was waiting after it had suppressed its cancellation.
+    suppressing: StackSummary | None = None
     is_forced = False
-    #: How a call has cancelled it, in words.
-    cancelled_by = ""
+    #: Which call of wait() or disconnect() has cancelled it, if one has.
+    cancelled_by_wait = ""
     last_output: Any = None
 
     def __init__(self) -> None:
@@ -140,8 +148,13 @@ class ApplicationRun:
         self.output_queue = RecordingQueue(self.recording, "send")
 
     def watch(self, task: asyncio.Task[Any], guard: TransactionGuard) -> None:
+        # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
+        is_done = task.done()
+        code = None if is_done else getattr(task.get_coro(), "cr_code", None)
+
         def ended(task: asyncio.Task[Any]) -> None:
             guard.release()
+            started.leave()
             interruption: Interruption | None = None
             if self.is_forced:
                 interruption = "forced"
@@ -149,20 +162,29 @@ class ApplicationRun:
                     task.exception()  # ours: it shall not be logged as never retrieved
             elif task.cancelled():
                 interruption = "cancelled"
-            self.recording.end(interruption, self.exception)
+            self.recording.end(interruption, self.exception, code)
             self.output_queue.wake()
 
         self.task = task
-        # Before anything that awaits the application adds a callback of its own.
-        task.add_done_callback(ended)
+        self.output_queue.loop = task.get_loop()
+        #: The tasks that the application has started.
+        self.started = started = StartedTasks(task)
+        if is_done:
+            ended(task)
+        else:
+            # Before anything that awaits the application adds a callback of its own.
+            task.add_done_callback(ended)
 
     def take_event(self) -> Any:
         self.last_output = self.output_queue.get_nowait()
         return self.last_output
 
+    def has_ended(self) -> bool:
+        """Whether the task is done, and whatever watch() has changed is restored."""
+        return self.recording.ending is not None
+
     async def wait_until_ended(self, timeout: float | None) -> None:
-        if self.task is not None:
-            await self.output_queue.wait_until(self.task.done, timeout)
+        await self.output_queue.wait_until(self.has_ended, timeout)
 
     async def stop(self) -> None:
         """Cancel the application until it has ended.
@@ -173,11 +195,17 @@ class ApplicationRun:
         """
         __tracebackhide__ = True
         task = self.task
-        if task is None or task.done():
+        if task is None or self.has_ended():
             return
-        self.stuck = find_stuck(task)
+        self.assert_own_loop()
+        if task.done():
+            await self.wait_until_ended(None)
+            return
+        self.stuck = find_stuck(task, self.started)
         cancelled: asyncio.CancelledError | None = None
         for attempt in range(MAX_CANCELLATIONS + 1):
+            if attempt == 1:
+                self.suppressing = find_stack(task)
             if attempt == MAX_CANCELLATIONS:
                 # What suppresses every CancelledError hardly suppresses a
                 # GeneratorExit.
@@ -190,7 +218,7 @@ class ApplicationRun:
                 await self.wait_until_ended(SHUTDOWN_TIMEOUT)
             except asyncio.CancelledError as error:
                 cancelled = error
-            if task.done():
+            if self.has_ended():
                 break
         if cancelled is not None:
             raise cancelled
@@ -201,7 +229,16 @@ class ApplicationRun:
         """Raise ``AssertionError`` if the application suppressed its cancellation."""
         __tracebackhide__ = True
         if self.is_forced:
-            raise AssertionError(format_not_stopped(self.where_stuck()))
+            raise AssertionError(self.format_not_stopped())
+
+    def format_not_stopped(self) -> str:
+        return format_not_stopped(self.suppressing, is_forced=not self.is_running)
+
+    def assert_own_loop(self) -> None:
+        """Raise ``RuntimeError`` in any event loop but the application's."""
+        __tracebackhide__ = True
+        if self.task and self.task.get_loop() is not asyncio.get_running_loop():
+            raise RuntimeError(OTHER_LOOP)
 
     @property
     def is_running(self) -> bool:
@@ -228,11 +265,24 @@ class ApplicationRun:
         if self.is_forced:
             raise asyncio.CancelledError
 
-    def where_stuck(self) -> str:
+    def find_stuck(self) -> Stuck | None:
         """Return where the application is waiting, or was when it was cancelled."""
         if self.task is not None and not self.task.done():
-            return format_stuck(self.recording, *find_stuck(self.task))
-        return "" if self.stuck is None else format_stuck(self.recording, *self.stuck)
+            return find_stuck(self.task, self.started)
+        return self.stuck
+
+    @property
+    def running_tasks(self) -> tuple[str, ...]:
+        """The tasks that the application started, if they outlive it."""
+        if self.task is None or not self.task.done():
+            return ()
+        return tuple(format_task(task) for task in self.started if not task.done())
+
+    @property
+    def loop_has_ended(self) -> bool:
+        """Whether the application ran in an event loop that runs no more."""
+        loop = self.output_queue.loop
+        return loop is not None and not loop.is_running()
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -325,6 +375,9 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         run, future = self._application_run, self.future
         run.raise_if_forced()
         nothing: bool = await super().receive_nothing(0)
+        if future.get_loop() is not asyncio.get_running_loop():
+            # The parent, which sleeps, may be called in any event loop.
+            return bool(await super().receive_nothing(timeout, interval))
         if nothing and timeout > 0:
             await run.output_queue.wait_until(
                 lambda: not run.output_queue.empty() or future.done(),
@@ -348,7 +401,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             except asyncio.CancelledError:
                 pass
         if not future.done():
-            run.cancelled_by = f"wait(timeout={timeout}) cancelled it"
+            run.cancelled_by_wait = f"wait(timeout={timeout})"
             try:
                 await run.stop()
             except asyncio.CancelledError:

@@ -11,28 +11,41 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Coroutine, Sequence
-from types import FrameType
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+from channels.consumer import AsyncConsumer
 
 from .application import RecordingApplicationCommunicator
 from .client_view import Replay, UndeliverableWarning, offered_subprotocols
+from .failures import (
+    CANCELLED,
+    DISCONNECTED,
+    FORCED_BEFORE,
+    LOOP_ENDED,
+    RETURNED,
+    format_crashed,
+    format_ended,
+    format_received,
+    format_strict,
+    format_stuck,
+    format_timed_out,
+    format_timed_out_before,
+    format_undeliverable,
+    format_waited_before,
+)
 from .recording import event_type
 from .servers import SERVERS
 from .stuck import find_source
 from .transcript import (
     HERE,
     LIBRARIES,
+    SCOPE_KEYS,
+    About,
     Transcript,
     add_transcript,
-    format_cancelled,
-    format_not_stopped,
     format_path,
-    format_received,
-    format_returned,
-    format_strict,
-    format_timed_out,
-    format_undeliverable,
 )
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -80,6 +93,8 @@ class CallState:
         self.received: Received | None = None
         #: The text that the last failure was given, and an outer call may replace.
         self.explanation = ""
+        #: The call that has cancelled the application because it timed out.
+        self.timed_out_before = ""
         self.crash_has_surfaced = False
         self.replay: Replay | None = None
         #: For ``strict``: the tasks with a call in progress, and how many findings have
@@ -113,6 +128,8 @@ def explained(method: _Method) -> _Method:
     async def call(self: ExplainedCommunicator, /, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         try:
+            if self.servers is not SERVERS:
+                known_servers(self)
             result = method(self, *args, **kwargs)
             return await (_strictly(self, result) if self.strict else result)
         except BaseException as exception:
@@ -148,12 +165,14 @@ async def _strictly(
 def explain(
     exception: BaseException, communicator: ExplainedCommunicator, call: Call
 ) -> None:
-    if isinstance(exception, GeneratorExit):
+    """Give a text to an exception that has none, and let it carry the transcript."""
+    if type(exception) is GeneratorExit:
         return  # the call is garbage-collected
     # Nothing ever takes the place of an exception: some refuse attributes.
     with contextlib.suppress(Exception):
         _explain(exception, communicator, call)
-    explain_with_transcript(exception, communicator)
+    explain_with_transcript(exception, communicator, failed=True)
+    without_our_frames(exception)
 
 
 def _explain(
@@ -168,9 +187,9 @@ def _explain(
     if isinstance(exception, asyncio.TimeoutError):
         state.explanation = _format_timeout(communicator, call)
         if run.was_cancelled:
-            run.cancelled_by = f"an earlier {call} timed out"
+            state.timed_out_before = str(call)
     elif isinstance(exception, asyncio.CancelledError) and run.was_cancelled:
-        state.explanation = format_cancelled(run.cancelled_by)
+        state.explanation = _format_cancelled(communicator)
     elif (  # pragma: no cover - only Channels 4.1 has no text here
         isinstance(exception, AssertionError)
         and call.name in ("receive_from", "receive_json_from")
@@ -183,33 +202,86 @@ def _explain(
 
 
 def explain_with_transcript(
-    exception: BaseException, communicator: ExplainedCommunicator
+    exception: BaseException, communicator: ExplainedCommunicator, failed: bool
 ) -> None:
-    if not hasattr(exception, "add_note"):
+    if not hasattr(BaseException, "add_note"):
         return  # Python 3.10 shows no notes
     try:
         servers = known_servers(communicator)
     except ValueError:
         servers = SERVERS
     with contextlib.suppress(Exception):
-        add_transcript(exception, transcript_of(communicator, servers))
+        add_transcript(exception, transcript_of(communicator, servers), failed)
+
+
+def without_our_frames(exception: BaseException) -> None:
+    """Take our frames out of a traceback: what is above and below is of use."""
+    with contextlib.suppress(Exception):
+        kept = [
+            (frame, position, line)
+            for frame, position, line in _traceback_entries(exception)
+            if not frame.f_code.co_filename.startswith(HERE)
+        ]
+        following: TracebackType | None = None
+        for frame, position, line in reversed(kept):
+            following = TracebackType(following, frame, position, line)
+        exception.__traceback__ = following
+
+
+def _traceback_entries(
+    exception: BaseException,
+) -> Iterator[tuple[FrameType, int, int]]:
+    entry = exception.__traceback__
+    while entry is not None:
+        yield entry.tb_frame, entry.tb_lasti, entry.tb_lineno
+        entry = entry.tb_next
 
 
 def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
     state, run = communicator._call_state, communicator._application_run
     expected = _EXPECTED.get(call.name, "any event")
     denial = run.recording.denial_response if call.name == "connect" else None
-    received = format_received(
-        0 if state.received is None else state.received.events,
-        0 if state.received is None else state.received.frames,
+    received = state.received if call.name in ("connect", "wait_closed") else None
+    seen = format_received(
+        0 if received is None else received.events,
+        0 if received is None else received.frames,
         denial,
     )
     if run.ended_on_its_own:
-        return format_returned(str(call), expected, received)
-    where = run.where_stuck()
+        crash = run.exception()
+        if crash is not None:  # a subclass reads the queue itself
+            how, do = format_crashed(crash)
+        elif _has_disconnected(communicator):
+            how, do = DISCONNECTED
+        else:
+            how, do = RETURNED
+        return format_ended(str(call), expected, seen, how, do)
+    where, stuck = "", run.find_stuck()
+    if stuck is not None and run.is_forced:
+        where = run.format_not_stopped()
+    elif stuck is not None:
+        where = format_stuck(run.recording, call.name, *stuck)
+    return format_timed_out(str(call), expected, seen, where)
+
+
+def _format_cancelled(communicator: ExplainedCommunicator) -> str:
+    state, run = communicator._call_state, communicator._application_run
     if run.is_forced:
-        where = format_not_stopped(where)
-    return format_timed_out(str(call), expected, received, where)
+        return FORCED_BEFORE
+    if state.timed_out_before:
+        return format_timed_out_before(state.timed_out_before)
+    if run.cancelled_by_wait:
+        return format_waited_before(run.cancelled_by_wait)
+    if run.loop_has_ended:
+        return LOOP_ENDED
+    return CANCELLED
+
+
+def _has_disconnected(communicator: ExplainedCommunicator) -> bool:
+    return any(
+        direction == "receive" and event_type(event) == "websocket.disconnect"
+        for direction, event, _ in communicator._application_run.recording.records
+    )
 
 
 def warn_of_first_frame(communicator: ExplainedCommunicator) -> None:
@@ -271,12 +343,36 @@ def transcript_of(
     communicator: ExplainedCommunicator, servers: tuple[str, ...]
 ) -> Transcript:
     scope = vars(communicator).get("scope")
-    return Transcript(
-        communicator._application_run.recording,
+    run = communicator._application_run
+    about = About(
         format_path(scope),
         servers,
         offered_subprotocols(scope),
+        _missing_keys(scope),
+        _consumer_class(communicator),
+        run.running_tasks,
     )
+    return Transcript(run.recording, about)
+
+
+def _missing_keys(scope: object) -> tuple[str, ...]:
+    if type(scope) is not dict:
+        return ()
+    return tuple(key for key in SCOPE_KEYS if key not in scope)
+
+
+def _consumer_class(communicator: ExplainedCommunicator) -> str:
+    """Return the name of the consumer class that stands for its application."""
+    # asgiref takes any class for an application of ASGI 2, and wraps it.
+    application: Any = vars(communicator).get("application")
+    if type(application) is not FunctionType or hasattr(application, "consumer_class"):
+        return ""
+    for cell in application.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not assigned yet
+            value: Any = cell.cell_contents
+            if issubclass(type(value), type) and issubclass(value, AsyncConsumer):
+                return str(value.__name__)
+    return ""
 
 
 def _warn(warning: Warning, communicator: ExplainedCommunicator) -> None:

@@ -5,12 +5,11 @@ Computed from the records and the scope alone.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .recording import Direction, Ending, event_type
-from .servers import ENDINGS, RULES, Connection, Effect, Rule
+from .recording import Direction, Ending, event_type, read_only
+from .servers import ENDINGS, RULES, Client, Connection, Effect, Rule
 
 
 class ClientView(NamedTuple):
@@ -49,13 +48,13 @@ class UndeliverableWarning(UserWarning):
 
 def offered_subprotocols(scope: object) -> tuple[str, ...]:
     """Return the subprotocols that the client has offered."""
-    offered: Any = None
-    if isinstance(scope, Mapping):
-        with contextlib.suppress(Exception):  # a scope of the test's own making
-            offered = scope.get("subprotocols")
-    if not isinstance(offered, (list, tuple)):
-        return ()
-    return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
+    try:
+        offered: Any = scope.get("subprotocols")  # type: ignore[attr-defined]
+        if issubclass(type(offered), (list, tuple)):
+            return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
+    except Exception:
+        pass  # a scope of the test's own making
+    return ()
 
 
 class Finding(NamedTuple):
@@ -74,6 +73,7 @@ class Replay:
         #: Everything undeliverable, in order.
         self.findings: list[Finding] = []
         self._connections = {server: Connection() for server in servers}
+        self._client = Client(offered, connects=0)
         self._position = 0
         self._has_ended = False
 
@@ -107,9 +107,8 @@ class Replay:
             direction, event, _ = records[self._position]
             if direction == "send":
                 self._process(event)
-            elif event_type(event) == "websocket.disconnect":
-                for connection in self._connections.values():
-                    connection.disconnect(event)
+            else:
+                self._process_from_test(event)
             self._position += 1
         self._end_if_reached(ending)
 
@@ -127,6 +126,14 @@ class Replay:
                 effect: Effect = getattr(effects, server)
                 effect.apply(connection, {})
 
+    def _process_from_test(self, event: Any) -> None:
+        kind = event_type(event)
+        if kind == "websocket.connect":
+            self._client = Client(self.offered, self._client.connects + 1)
+        elif kind == "websocket.disconnect":
+            for connection in self._connections.values():
+                connection.disconnect(event)
+
     def _process(self, event: Any) -> None:
         found: dict[Rule, dict[str, str]] = {}
         for server, connection in self._connections.items():
@@ -134,9 +141,8 @@ class Replay:
                 if effect.is_reported:
                     found.setdefault(rule, {})[server] = effect.outcome
         for rule, outcomes in found.items():
-            undeliverable = Undeliverable(
-                event, self._outcome(rule, outcomes), rule.remedy
-            )
+            outcome = self._outcome(rule, outcomes)
+            undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
             self.findings.append(Finding(self._position, undeliverable))
 
     def _apply_rules(
@@ -156,7 +162,7 @@ class Replay:
 
     def _applies(self, rule: Rule, event: Any) -> bool:
         try:
-            return rule.condition(event, self.offered)
+            return rule.condition(event, self._client)
         except Exception:
             return False  # see the conditions in servers.py
 

@@ -26,6 +26,7 @@ from .calls import (
     warn_of_first_frame,
 )
 from .client_view import ClientView, Undeliverable
+from .failures import format_denied, format_no_answer
 from .recording import (
     DenialResponse,
     close_code,
@@ -35,13 +36,7 @@ from .recording import (
     event_type,
     has_more_body,
 )
-from .transcript import (
-    Transcript,
-    format_denied,
-    format_no_answer,
-    format_path,
-    format_progress,
-)
+from .transcript import Transcript, format_path, format_progress
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
 _Result = TypeVar("_Result")
@@ -404,13 +399,16 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         __tracebackhide__ = True
         await super().disconnect(code, timeout)  # type: ignore
         run = self._application_run
-        run.cancelled_by = run.cancelled_by.replace("wait(", "disconnect(")
+        run.cancelled_by_wait = run.cancelled_by_wait.replace("wait(", "disconnect(")
 
     def stop(self, exceptions: bool = True) -> None:
         """Cancel the application; if it has ended, raise what it has raised.
 
         With ``exceptions`` false it raises nothing. Does not wait.
         """
+        __tracebackhide__ = True
+        if exceptions and self._application_run.is_forced:
+            return
         try:
             super().stop(exceptions)
         except BaseException as exception:
@@ -439,25 +437,30 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         __tracebackhide__ = True
         if exception is not None:
             # Now, because what passes from here on is not what the exception is about.
-            explain_with_transcript(exception, self)
+            explain_with_transcript(exception, self, failed=False)
         try:
             await self.__leave()
-        except (Exception, asyncio.CancelledError):
+            await self.__raise_crash()
+        except (Exception, asyncio.CancelledError) as error:
             if exception is None:
+                explain(error, self, Call(type(self).__aexit__))
                 raise
 
-    @explained
     async def __leave(self) -> None:
-        __tracebackhide__ = True
         run, application = self._application_run, self._future
         if application is None:
             return
         try:
             if not application.done():
+                run.assert_own_loop()
                 await self.send_input({"type": "websocket.disconnect", "code": 1000})
                 await run.wait_until_ended(SHUTDOWN_TIMEOUT)
         finally:
             await run.stop()
-        crash = run.exception()
+        run.assert_stopped()
+
+    @explained
+    async def __raise_crash(self) -> None:
+        crash = self._application_run.exception()
         if crash is not None and not self._call_state.crash_has_surfaced:
             raise crash

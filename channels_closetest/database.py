@@ -8,6 +8,7 @@ with the test, and closing it loses the test's transaction.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import Callable
@@ -81,15 +82,15 @@ def _close_old_connections(**kwargs: object) -> None:
             # The end of a patch by the suite has put this back after the last guard.
             _restore()
     if in_force:
-        _close_outside_transactions(**kwargs)
+        _close_outside_transactions(_replaced, **kwargs)
     else:
         _replaced(**kwargs)
 
 
-def _close_outside_transactions(**kwargs: object) -> None:
-    if _replaced is not _djangos_function:
+def _close_outside_transactions(replaced: Callable[..., None], **kwargs: Any) -> None:
+    if replaced is not _djangos_function:
         # The suite has a replacement of its own, which decides what to spare.
-        return _replaced(**kwargs)
+        return replaced(**kwargs)
     for connection in db.connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             # Where pytest-django forbids the database, that is a RuntimeError.
@@ -105,7 +106,9 @@ def _thread_handler(self: Any, *args: Any, **kwargs: Any) -> Any:
     """
     close_old_connections = _channels_db.close_old_connections
     if close_old_connections is _close_old_connections:
-        close_old_connections = _close_outside_transactions
+        close_old_connections = functools.partial(
+            _close_outside_transactions, _replaced
+        )
     close_old_connections()
     try:
         return super(_DatabaseSyncToAsync, self).thread_handler(*args, **kwargs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
 
 Direction = Literal["receive", "send"]
@@ -55,6 +55,8 @@ class Ending(NamedTuple):
     #: Return what the application raised, or None. Called only to judge or to show the
     #: ending, because asyncio logs an exception that nobody has retrieved.
     exception: Callable[[], BaseException | None]
+    #: Of the application's own coroutine. Above it, a traceback has frames of the test.
+    code: CodeType | None = None
 
 
 class Recording:
@@ -89,9 +91,11 @@ class Recording:
         self,
         interruption: Interruption | None,
         exception: Callable[[], BaseException | None],
+        code: CodeType | None = None,
     ) -> None:
         seconds = self.now() - self._start if self.records else 0.0
-        self.ending = Ending(len(self.records), seconds, interruption, exception)
+        position = len(self.records)
+        self.ending = Ending(position, seconds, interruption, exception, code)
 
     @property
     def accepted(self) -> bool:

@@ -184,29 +184,43 @@ LONGEST_REASON = 123
 DAPHNE_LARGEST_FRAME = 1024 * 1024
 
 
-# The conditions of the table: on an event of the type that the row is about, and on the
-# subprotocols that the client has offered. One that raises does not apply: applications
-# send objects that cannot even be compared.
-
-_Condition = Callable[[Mapping[str, Any], Sequence[str]], bool]
+# The conditions of the table: on an event of the type that the row is about, and on
+# what the client has sent. One that raises does not apply: applications send objects
+# that cannot even be compared.
 
 
-def always(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+class Client(NamedTuple):
+    """What the client, which is the test, has sent so far."""
+
+    #: The subprotocols that it has offered.
+    offered: tuple[str, ...]
+    #: How often it has sent ``websocket.connect``.
+    connects: int
+
+
+_Condition = Callable[[Mapping[str, Any], Client], bool]
+
+
+def always(event: Mapping[str, Any], client: Client) -> bool:
     return True
+
+
+def _connected_twice(event: Mapping[str, Any], client: Client) -> bool:
+    return client.connects > 1
 
 
 def _with(key: str, condition: Callable[[Any], object]) -> _Condition:
     """A condition on one value of the event, if the key is present."""
-    return lambda event, offered: key in event and bool(condition(event[key]))
+    return lambda event, client: key in event and bool(condition(event[key]))
 
 
 def _without(key: str) -> _Condition:
-    return lambda event, offered: key not in event
+    return lambda event, client: key not in event
 
 
 def _payload(condition: Callable[[Any, Any], object]) -> _Condition:
     """A condition on the text and the bytes of a frame."""
-    return lambda event, offered: bool(condition(event.get("text"), event.get("bytes")))
+    return lambda event, client: bool(condition(event.get("text"), event.get("bytes")))
 
 
 def _text(condition: Callable[[str], object]) -> _Condition:
@@ -215,14 +229,14 @@ def _text(condition: Callable[[str], object]) -> _Condition:
 
 
 def _selects(condition: Callable[[Any, Sequence[str]], bool]) -> _Condition:
-    return lambda event, offered: condition(event.get("subprotocol"), offered)
+    return lambda event, client: condition(event.get("subprotocol"), client.offered)
 
 
-def _has_code_or_reason(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
+def _has_code_or_reason(event: Mapping[str, Any], client: Client) -> bool:
     return event.get("code") is not None or bool(event.get("reason"))
 
 
-def _has_no_type(event: object, offered: Sequence[str]) -> bool:
+def _has_no_type(event: object, client: Client) -> bool:
     return not isinstance(event, Mapping) or "type" not in event
 
 
@@ -338,6 +352,7 @@ _REASON = "Pass a str of at most 123 bytes in UTF-8"
 _STATUS = "Send a status from 200 to 599"
 _HEADERS = "Send headers, [] if there are none"
 _ONCE = "Call accept() once"
+_ONE_CONNECTION = "One communicator is one connection: make another"
 _NOT_EMPTY = "Send a payload, or no frame"
 _BYTES = "Convert it with bytes()"
 _UTF_8 = "Send text that UTF-8 can encode"
@@ -451,6 +466,9 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     },
     "open": {
         _ACCEPT: [
+            Rule("accepted again, because the test has connected twice",
+                 _connected_twice,
+                 PerServer(nothing, nothing, nothing), _ONE_CONNECTION),
             Rule("a second accept()", always,
                  PerServer(closed(1011), closed(1006), closed(1011)), _ONCE),
         ],
@@ -511,6 +529,8 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     },
     "closed": {
         _OTHER: [
+            Rule("sent after the test has connected twice", _connected_twice,
+                 PerServer(nothing, nothing, nothing), _ONE_CONNECTION),
             Rule("sent after the connection had ended", always,
                  PerServer(nothing, nothing, nothing), _NO_MORE),
         ],

@@ -6,13 +6,18 @@ import asyncio
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from asyncio import Task
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import SyncToAsync
 from channels.consumer import AsyncConsumer
 from channels.utils import await_many_dispatch
+
+_WAIT = asyncio.wait.__code__  # now, because tests may replace it
 
 
 class Stuck(NamedTuple):
@@ -20,35 +25,147 @@ class Stuck(NamedTuple):
 
     #: Whether it is a consumer of Channels that waits for its next event.
     is_idle: bool
-    #: From the application itself to the await, or the call in its thread.
-    stack: traceback.StackSummary
-    #: What its thread does for somebody else, if it waits for its thread.
-    busy_thread: traceback.StackSummary | None = None
+    #: From the application to the await, or to the call in its thread, unless it is
+    #: idle; then the same for each task that it has started.
+    stacks: Sequence[traceback.StackSummary]
+    #: What the tasks that it has started have raised.
+    crashes: Sequence[BaseException]
+    #: What the threads of asgiref are doing, if it waits for one that does not work for
+    #: it, or that cannot be told.
+    threads: traceback.StackSummary | None = None
+    is_thread_known: bool = True
 
 
-def find_stuck(application: asyncio.Task[Any]) -> Stuck:
-    """Return where an application that has not ended is waiting."""
+def find_stuck(application: Task[Any], started: Iterable[Task[Any]]) -> Stuck:
+    """Return where an application, and the tasks that it has started, are waiting."""
+    tasks = list(started)
+    stacks = [
+        _stack(_coroutine_frames(task.get_coro())) for task in tasks if not task.done()
+    ]
+    ended = [task for task in tasks if task.done() and not task.cancelled()]
+    crashes = [it for it in (task.exception() for task in ended) if it is not None]
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
     if SyncToAsync.__call__.__code__ not in codes:
-        return Stuck(_waits_for_event(codes), _stack(frames))
+        is_idle = _waits_for_event(codes)
+        own = [] if is_idle else [_stack(frames)]
+        return Stuck(is_idle, [*own, *stacks], crashes)
     # What follows is how asgiref waits. What its thread does is what counts.
     call = codes.index(SyncToAsync.__call__.__code__)
     child = frames[call].f_locals.get("child")
+    own_frames = frames[: call + 1]
     threads = list(_thread_frames())
     for functions, in_thread in threads:
-        if child in functions:
-            return Stuck(False, _stack([*frames[: call + 1], *in_thread]))
+        if child is not None and child in functions:
+            own = [_stack([*own_frames, *in_thread])]
+            return Stuck(False, [*own, *stacks], crashes)
     busy = [frame for _, in_thread in threads for frame in in_thread]
-    return Stuck(False, _stack(frames[: call + 1]), _stack(busy))
+    return Stuck(
+        False,
+        [_stack(own_frames), *stacks],
+        crashes,
+        threads=_stack(busy),
+        is_thread_known=child is not None,
+    )
 
 
-def find_source(application: Any, task: asyncio.Task[Any] | None) -> tuple[str, int]:
+def find_stack(application: Task[Any]) -> traceback.StackSummary:
+    """Return the await that an application is in, even if it is idle."""
+    return _stack(_coroutine_frames(application.get_coro()))
+
+
+class StartedTasks:
+    """The tasks that an application has started, while it is running.
+
+    An event loop does not know, so its task factory is replaced by one that remembers.
+    """
+
+    #: More than anybody reads, and a bound on what is kept alive.
+    LIMIT = 100
+
+    def __init__(self, application: Task[Any]) -> None:
+        self._loop = application.get_loop()
+        before: Any = self._loop.get_task_factory()
+        factory = _factories.get(self._loop)
+        # Not again the same on top of another one, which may call it.
+        if factory is None or before not in (None, factory):
+            factory = _factories[self._loop] = _TaskFactory()
+        if before is not factory:
+            factory.before = before
+            self._loop.set_task_factory(factory)
+        factory.running += 1
+        self._factory = factory
+        self._tasks: deque[Task[Any]] = deque(maxlen=self.LIMIT)
+        factory.started[application] = self._tasks
+
+    def __iter__(self) -> Iterator[Task[Any]]:
+        return iter(self._tasks)
+
+    def leave(self) -> None:
+        """Restore the task factory if no other application of the loop is running."""
+        current: Any = self._loop.get_task_factory()
+        self._factory.running -= 1
+        if self._factory.running == 0 and current is self._factory:
+            self._loop.set_task_factory(self._factory.before)
+
+
+class _TaskFactory:
+    """Makes each task as the factory before it, and remembers who has started it."""
+
+    def __init__(self) -> None:
+        self.before: Any = None
+        #: How many applications are running.
+        self.running = 0
+        self.started: WeakKeyDictionary[Task[Any], deque[Task[Any]]]
+        self.started = WeakKeyDictionary()
+
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
+    ) -> Task[Any]:
+        make = self.before or _make_task
+        task: Task[Any] = make(loop, coroutine, **kwargs)
+        parent = asyncio.current_task(loop)
+        started = None if parent is None else self.started.get(parent)
+        if started is not None and not _is_called_by_channels():
+            started.append(task)
+            self.started[task] = started
+        return task
+
+
+#: Made once for each event loop, because each communicator needs one.
+_factories: WeakKeyDictionary[asyncio.AbstractEventLoop, _TaskFactory]
+_factories = WeakKeyDictionary()
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
+) -> Task[Any]:
+    return Task(coroutine, loop=loop, **kwargs)
+
+
+def _is_called_by_channels() -> bool:
+    """Whether this is how a consumer waits for its next event."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals["__name__"].startswith("asyncio."):
+        frame = frame.f_back
+    return frame is not None and frame.f_globals["__name__"] == "channels.utils"
+
+
+def format_task(task: Task[Any]) -> str:
+    """Return the name of a running task's coroutine, and where it is defined."""
+    coroutine: Any = task.get_coro()
+    name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
+    code = getattr(coroutine, "cr_code", None)
+    where = "" if code is None else f", {code.co_filename}:{code.co_firstlineno}"
+    return f"{name}(){where}"
+
+
+def find_source(application: Any, task: Task[Any] | None) -> tuple[str, int]:
     """Return file and line of an application, as far as they can be told.
 
     Of a consumer behind routers and middleware only while it is running.
     """
-    if task is not None:
+    if task is not None and not task.done():
         for frame in _coroutine_frames(task.get_coro()):
             if isinstance(frame.f_locals.get("self"), AsyncConsumer):
                 application = type(frame.f_locals["self"])
@@ -65,7 +182,7 @@ def _waits_for_event(codes: list[Any]) -> bool:
     if await_many_dispatch.__code__ not in codes[:-1]:
         return False
     following = codes[codes.index(await_many_dispatch.__code__) + 1]
-    return following is asyncio.wait.__code__
+    return following is _WAIT
 
 
 def _stack(frames: Iterable[FrameType]) -> traceback.StackSummary:

@@ -1,4 +1,4 @@
-"""Shows a recording, and words every failure.
+"""Shows a recording.
 
 Whatever an application sends may be huge, unprintable or hostile: it is shown on one
 line, and showing it never raises.
@@ -6,17 +6,18 @@ line, and showing it never raises.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import reprlib
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, takewhile
-from typing import Any, cast, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from types import CodeType
+from typing import Any, NamedTuple, cast, overload
 
-from .client_view import Replay, Undeliverable
+from .client_view import Replay
 from .recording import (
-    DenialResponse,
     Ending,
     Record,
     Recording,
@@ -36,6 +37,21 @@ PAYLOAD_WIDTH = 50
 NOTE_HEAD, NOTE_TAIL = 10, 20
 
 
+class About(NamedTuple):
+    """What a transcript shows beside what has passed."""
+
+    path: str
+    servers: tuple[str, ...]
+    #: The subprotocols that the client has offered.
+    offered: tuple[str, ...]
+    #: The keys that middleware or a router adds to a scope, and this scope has not got.
+    missing_keys: tuple[str, ...] = ()
+    #: The name of the consumer, if its class is used in place of its application.
+    consumer_class: str = ""
+    #: The tasks that the application has started, and that outlive it.
+    running_tasks: tuple[str, ...] = ()
+
+
 class Transcript(Sequence[Record]):
     """Everything that has passed in both directions, in order.
 
@@ -43,20 +59,12 @@ class Transcript(Sequence[Record]):
     Two of the same moment are equal.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        path: str,
-        servers: tuple[str, ...],
-        offered: tuple[str, ...],
-    ) -> None:
+    def __init__(self, recording: Recording, about: About) -> None:
         # Not copied: a recording only ever grows at its end.
         self._recording = recording
         self._length = len(recording.records)
         self._ending = recording.ending
-        self._path = path
-        self._servers = servers
-        self._offered = offered
+        self._about = about
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -83,10 +91,10 @@ class Transcript(Sequence[Record]):
         # The records are tuples that are equal if they are identical, so that no event
         # is compared with itself: not everything that is sent can be.
         records = self._recording.records[: self._length]
-        return self._path, self._servers, self._offered, self._ending, records
+        return self._about, self._ending, records
 
     def __repr__(self) -> str:
-        return f"<Transcript of {self._path}: {len(self)} events>"
+        return f"<Transcript of {self._about.path}: {len(self)} events>"
 
     def __str__(self) -> str:
         return "\n".join(self._lines(range(0)))
@@ -101,29 +109,47 @@ class Transcript(Sequence[Record]):
         return Record(direction, read_only(event), seconds)
 
     def _lines(self, left_out: range) -> Iterator[str]:
-        replay = Replay(self._servers, self._offered)
-        replay.advance(self._recording.records, self._length, self._ending)
+        about, ending = self._about, self._ending
+        replay = Replay(about.servers, about.offered)
+        replay.advance(self._recording.records, self._length, ending)
         outcomes: dict[int, list[str]] = {}
         for position, undeliverable in replay.findings:
             outcomes.setdefault(position, []).append(undeliverable.outcome)
-        ending = self._ending
-        yield self._path
+        yield about.path
         for position in chain(range(left_out.start), range(left_out.stop, len(self))):
             direction, event, seconds = self._recording.records[position]
             if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
             if ending is not None and ending.position <= position:
-                yield _line(ending.seconds, format_ending(ending))
+                yield from self._ending_lines(ending)
                 ending = None
             arrow = "->" if direction == "receive" else "<-"
-            line = _line(seconds, f"{arrow} {format_event(event, width=10)}")
+            line = _line(seconds, f"{arrow} {self._format(event)}")
             if position in outcomes:
                 line = f"{line:<48}  !! {'; '.join(outcomes[position])}"
             yield line
         if ending is not None:
-            yield _line(ending.seconds, format_ending(ending))
+            yield from self._ending_lines(ending)
+        for task in about.running_tasks:
+            yield f"{'':14}still running: {task}"
         seen = format_connection(replay.connection)
-        yield f"a client of {self._servers[0].capitalize()} sees: {seen}"
+        yield f"a client of {about.servers[0].capitalize()} sees: {seen}"
+
+    def _format(self, event: object) -> str:
+        shown = format_event(event, width=10)
+        if self._about.offered and event_type(event) == "websocket.connect":
+            names = [format_value(name) for name in self._about.offered]
+            offered = ", ".join(names)
+            if len(offered) > PAYLOAD_WIDTH and len(names) > 1:
+                offered = f"{names[0]} and {len(names) - 1} more"
+            shown = f"{shown:<10} subprotocols {offered}"
+        return shown
+
+    def _ending_lines(self, ending: Ending) -> Iterator[str]:
+        yield _line(ending.seconds, format_ending(ending))
+        hint = format_hint(ending, self._about)
+        if hint:
+            yield f"{'':14}{hint}"
 
 
 class TranscriptNote(str):
@@ -139,10 +165,14 @@ class TranscriptNote(str):
 
     def __init__(self) -> None:
         self._transcripts: list[Transcript] = []
+        self._failed: list[bool] = []
         self._newest = 0.0
 
-    def add(self, transcript: Transcript) -> None:
-        """Add a transcript, unless there is one of the same communicator."""
+    def add(self, transcript: Transcript, failed: bool) -> None:
+        """Add a transcript, unless there is one of the same communicator.
+
+        ``failed`` is whether a call of the communicator has raised the exception.
+        """
         recording = transcript._recording
         if any(recording is other._recording for other in self._transcripts):
             return
@@ -150,12 +180,17 @@ class TranscriptNote(str):
             # A communicator that is newer than what the exception carries raises it
             # anew: it is a singleton, which would collect those of all tests.
             self._transcripts.clear()
+            self._failed.clear()
         self._transcripts.append(transcript)
+        self._failed.append(failed)
         self._newest = recording.now()
 
     def __str__(self) -> str:
+        several = len(self._transcripts) > 1
         return "\n".join(
-            f"Transcript: {transcript.excerpt()}" for transcript in self._transcripts
+            f"Transcript{' (its call failed)' if several and failed else ''}:"
+            f" {transcript.excerpt()}"
+            for transcript, failed in zip(self._transcripts, self._failed)
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -179,7 +214,9 @@ class _RenderedNote(str):
         return _RenderedNote, (self._text,)
 
 
-def add_transcript(exception: BaseException, transcript: Transcript) -> None:
+def add_transcript(
+    exception: BaseException, transcript: Transcript, failed: bool
+) -> None:
     """Let an exception carry a transcript as a note, rendered when it is shown."""
     # Not add_note(): classes of exceptions override it, or refuse attributes.
     notes = vars(exception).setdefault("__notes__", [])
@@ -187,7 +224,7 @@ def add_transcript(exception: BaseException, transcript: Transcript) -> None:
     if note is None:
         note = TranscriptNote()
         notes.append(note)
-    note.add(transcript)
+    note.add(transcript, failed)
 
 
 def _line(seconds: float, text: str) -> str:
@@ -250,31 +287,50 @@ _DETAILS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "websocket.http.response.body": ("denial", _format_body),
 }
 
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = PAYLOAD_WIDTH
-
 
 def format_value(value: Any, width: int = PAYLOAD_WIDTH) -> str:
     """Return a value on one line: text as is if it can be printed, else its repr()."""
     try:
         if issubclass(type(value), (str, bytes, bytearray)):
-            # Cut first: a payload may be huge.
-            shown = value[: width + 1]
-            if not issubclass(type(value), str) or not _is_plain(shown):
-                shown = repr(shown)
-            if len(shown) <= width:
-                return str(shown)
-            return f"{shown[:width]}... ({len(value)} in all)"
+            return _format_text(value, width)
         if issubclass(type(value), Mapping):
             value = dict(value)
-        shown = " ".join(_repr.repr(value).split())
+        for limit in (6, 3, 2, 1):
+            shown = _format_object(value, limit, width * limit // 6)
+            if len(shown) <= width:
+                return shown
     except Exception as error:
         return f"{type(value).__name__} (cannot be shown: {type(error).__name__})"
-    return shown if len(shown) <= width else f"{shown[:width]}..."
+    return type(value).__name__
+
+
+def _format_text(value: str | bytes | bytearray, width: int) -> str:
+    """Cut the middle out of a long text, so that its end can be seen, too."""
+    size = len(value)
+    if size <= width:
+        is_plain = isinstance(value, str) and _is_plain(value)
+        shown = str(value) if is_plain else repr(value)
+        if len(shown) <= width + len("''"):
+            return shown
+    half = min(width, size - 1) // 2
+    head, tail = value[:half], value[-half:]
+    if isinstance(value, str) and _is_plain(f"{head!s}{tail!s}"):
+        return f"{head!s}...{tail!s} ({size} in all)"
+    while len(repr(head)) + len(repr(tail)) > width + len("''") and half > 1:
+        half = half * 3 // 4
+        head, tail = value[:half], value[-half:]
+    return f"{head!r}...{tail!r} ({size} in all)"
 
 
 def _is_plain(text: str) -> bool:
     return text.isprintable() and text == text.strip() != ""
+
+
+def _format_object(value: object, limit: int, width: int) -> str:
+    shorter = reprlib.Repr()
+    shorter.maxstring = shorter.maxother = max(width, 6)
+    shorter.maxdict = shorter.maxlist = shorter.maxtuple = shorter.maxset = limit
+    return " ".join(shorter.repr(value).split())
 
 
 def format_ending(ending: Ending) -> str:
@@ -286,12 +342,65 @@ def format_ending(ending: Ending) -> str:
     exception = ending.exception()
     if exception is None:
         return "the application returned"
-    # Above the frames of the application are those of the calls that have raised it.
-    frames = traceback.extract_tb(exception.__traceback__)[::-1]
-    of_application = takewhile(lambda it: not it.filename.startswith(HERE), frames)
-    own = [it for it in of_application if not it.filename.startswith(LIBRARIES)]
-    where = "".join(f", {it.filename}:{it.lineno}" for it in (own or frames)[:1])
-    return f"the application raised {format_value(exception)}{where}"
+    return f"the application raised {format_exception(exception, ending.code)}"
+
+
+def format_exception(exception: BaseException, code: CodeType | None = None) -> str:
+    """Return an exception and the line of the project that raised it.
+
+    The frames of the application begin with that of ``code``. Above it are those of the
+    calls that have raised the exception in the test.
+    """
+    entries = list(traceback.walk_tb(exception.__traceback__))
+    codes = [frame.f_code for frame, _ in entries]
+    if code in codes:
+        del entries[: codes.index(code)]
+    places = [(frame.f_code.co_filename, line) for frame, line in reversed(entries)]
+    own = [place for place in places if not place[0].startswith(LIBRARIES)]
+    where = "".join(f", {file}:{line}" for file, line in (own or places)[:1])
+    return f"{format_value(exception)}{where}"
+
+
+#: What adds a key to the scope, and how a test does.
+SCOPE_KEYS = {
+    "user": ("AuthMiddlewareStack", "user"),
+    "session": ("SessionMiddlewareStack", "session"),
+    "cookies": ("CookieMiddleware", "{}"),
+    "url_route": ("URLRouter", '{"args": (), "kwargs": {}}'),
+    "client": ("a server", '["127.0.0.1", 50000]'),
+    "server": ("a server", '["127.0.0.1", 8000]'),
+}
+
+
+def format_hint(ending: Ending, about: About) -> str:
+    """Return what the test has forgotten, if that is why the application raised."""
+    exception = None if ending.interruption else ending.exception()
+    if type(exception) is TypeError and about.consumer_class:
+        name = about.consumer_class
+        return f"{name} is a class, not an application: pass {name}.as_asgi()"
+    key = exception.args[0] if type(exception) is KeyError and exception.args else ""
+    if type(key) is not str or key not in about.missing_keys:
+        return ""
+    if exception is not None and _scope_has(key, exception):
+        return ""
+    source, example = SCOPE_KEYS[key]
+    return (
+        f"the scope has no {key!r}, which {source} adds: use that, or set"
+        f' communicator.scope["{key}"] = {example}'
+    )
+
+
+def _scope_has(key: str, exception: BaseException) -> bool:
+    """Whether the application that raised has the key: middleware copies the scope."""
+    for frame, _ in traceback.walk_tb(exception.__traceback__):
+        with contextlib.suppress(
+            Exception
+        ):  # an object of the application's own making
+            owner: Any = frame.f_locals.get("self")
+            scopes = [frame.f_locals.get("scope"), getattr(owner, "scope", None)]
+            if any(type(scope) is dict and key in scope for scope in scopes):
+                return True
+    return False
 
 
 def format_connection(connection: Connection) -> str:
@@ -305,7 +414,7 @@ def format_connection(connection: Connection) -> str:
     if connection.subprotocol is not None:
         seen += f", subprotocol {format_value(connection.subprotocol)}"
     if connection.message_count:
-        seen += f", {_count(connection.message_count, 'message')}"
+        seen += f", {count(connection.message_count, 'message')}"
     if connection.close_code is not None:
         seen += f", then close code {format_value(connection.close_code)}"
     if issubclass(type(connection.close_reason), str) and connection.close_reason:
@@ -337,119 +446,5 @@ def format_progress(recording: Recording) -> list[str]:
     ]
 
 
-def _count(number: int, name: str) -> str:
+def count(number: int, name: str) -> str:
     return f"{number} {name}{'s' * (number > 1)}"
-
-
-# Failures: what happened, what was seen instead, what to do.
-
-
-def format_received(events: int, frames: int, denial: DenialResponse | None) -> str:
-    """Return what a call received instead of what it was waiting for."""
-    if denial is not None:
-        status = format_value(denial.status)
-        return f"the start of a denial response, HTTP {status}, but not its end"
-    if frames:
-        return f"{_count(frames, 'data frame')}, now in pre_close_messages"
-    return _count(events, "other event") if events else "nothing"
-
-
-def format_timed_out(call: str, expected: str, received: str, where: str) -> str:
-    return f"{call} timed out. Waiting for: {expected}. Received: {received}.\n{where}"
-
-
-def format_idle(recording: Recording) -> str:
-    """Return why a consumer that waits for events sends nothing more."""
-    received = {
-        event_type(event)
-        for direction, event, _ in recording.records
-        if direction == "receive"
-    }
-    denial, close = recording.denial_response, recording.close
-    if "websocket.connect" not in received:
-        how, advice = "has not received websocket.connect", "Call connect() first"
-    elif recording.denial_in_progress:
-        how = "has started a denial response and not completed it"
-        advice = "Send a websocket.http.response.body without more_body"
-    elif denial is not None:
-        how = f"has denied the handshake with HTTP {format_value(denial.status)}"
-        advice = "See denial_response"
-    elif close is not None:
-        how = f"has closed with {format_value(close_code(close))}"
-        advice = "The frames before the close are in pre_close_messages"
-    elif not recording.accepted:
-        how = "has not responded to the handshake"
-        advice = "Call accept() or close() in its connect()"
-    else:
-        how = "has handled every event that it received"
-        advice = "Send from one of its handlers, or send it an event that it answers"
-    return f"The consumer is idle: it {how}.\n{advice}."
-
-
-def format_stuck(
-    recording: Recording,
-    is_idle: bool,
-    stack: traceback.StackSummary,
-    busy_thread: traceback.StackSummary | None,
-) -> str:
-    """Return where an application is waiting, and for what."""
-    if is_idle:
-        return format_idle(recording)
-    where = "".join(stack.format())
-    if busy_thread is None:
-        advice = "Unblock it, or pass a longer timeout."
-    else:
-        advice = (
-            "It is waiting for its thread, which is busy with another function:\n"
-            f"{''.join(busy_thread.format())}Let that function return first."
-        )
-    return f"The application is waiting here (most recent call last):\n{where}{advice}"
-
-
-def format_returned(call: str, expected: str, received: str) -> str:
-    return (
-        f"{call} cannot receive anything more: the application has returned."
-        f" Waiting for: {expected}. Received: {received}.\n"
-        "Send before it returns, or before a handler raises StopConsumer."
-    )
-
-
-def format_cancelled(how: str) -> str:
-    if not how:
-        return "The application was cancelled, but not by a call that timed out."
-    return (
-        f"The application is cancelled: {how}. Like the parent class, a call that times"
-        " out cancels the application.\n"
-        "To check that nothing is sent, use receive_nothing(), which cancels nothing."
-    )
-
-
-def format_not_stopped(where: str) -> str:
-    return f"The application did not stop: it suppresses CancelledError.\n{where}"
-
-
-def format_no_answer(event: object) -> str:
-    return (
-        "connect() expected websocket.accept, websocket.close or"
-        " websocket.http.response.start, but the application sent"
-        f" {format_event(event)}.\nRespond to the handshake first."
-    )
-
-
-def format_denied(denial: DenialResponse | None) -> str:
-    status = "?" if denial is None else format_value(denial.status)
-    return (
-        "wait_closed() expected websocket.close, but the application has denied the"
-        f" handshake with HTTP {status}.\nSee denial_response."
-    )
-
-
-def format_undeliverable(found: Undeliverable) -> str:
-    return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
-
-
-def format_strict(undeliverable: Iterable[Undeliverable]) -> str:
-    return (
-        "strict: the application sent something that some clients do not receive as"
-        " sent.\n" + "\n".join(map(format_undeliverable, undeliverable))
-    )

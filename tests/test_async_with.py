@@ -18,11 +18,18 @@ from asgiref.typing import (
 )
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
-import channels_closetest.application
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL
-from tests.helpers import each_consumer
+from tests.helpers import (
+    each_consumer,
+    frame_of,
+    line_of,
+    only_note,
+    readable,
+    with_notes,
+)
 from tests.scripts import Boom, Kind, Script, scripted
+from tests.texts import HOW_TO_STOP, SUPPRESSES
 
 #: Seconds after which a test fails because its block has not ended.
 LIMIT = 30
@@ -37,7 +44,9 @@ each_body = pytest.mark.parametrize("body", ["passes", "raises", "is cancelled"]
 @pytest.fixture
 def short_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time in which the application has to end."""
-    monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.05)
+    for module in ("application", "communicator"):
+        name = f"channels_closetest.{module}.SHUTDOWN_TIMEOUT"
+        monkeypatch.setattr(name, 0.05)
 
 
 @pytest.fixture
@@ -67,7 +76,7 @@ class AsyncSuppressing(AsyncWebsocketConsumer):
         while True:
             self.notify()
             try:
-                await asyncio.get_running_loop().create_future()
+                await asyncio.get_running_loop().create_future()  # at the end
             except asyncio.CancelledError:
                 self.ignored -= 1
                 if self.ignored < 0:
@@ -255,8 +264,22 @@ def test_an_application_that_suppresses_its_cancellation_is_ended(
 ) -> None:
     block = Block(AsyncSuppressing.as_asgi(ignored=ignored), connect, body)
     task = run(block.run())
-    assert block.ends_as_it_should(task)
     assert block.communicator.future.done()
+    shown = str(block.communicator.transcript)
+    if ignored < math.inf:
+        assert block.ends_as_it_should(task)
+        assert "the application was cancelled\n" in shown
+        return
+    # The block says so, but only if it has nothing else to raise.
+    assert "the application was forced to stop\n" in shown
+    if body != "passes":
+        assert block.ends_as_it_should(task)
+        return
+    suppresses = "await asyncio.get_running_loop().create_future()  # at the end"
+    assert isinstance(task.exception(), AssertionError)
+    text = readable(task.exception())
+    assert text.startswith(f"The application was forced to stop: {SUPPRESSES}")
+    assert text.endswith(frame_of("disconnect", suppresses, __file__) + HOW_TO_STOP)
 
 
 @each_body
@@ -436,3 +459,84 @@ def test_a_block_with_a_sync_consumer_can_be_cancelled_while_it_ends(
         assert task.cancelled()
 
     assert run(main(), released).exception() is None
+
+
+# Tasks that the consumer has started.
+
+
+class Starting(AsyncWebsocketConsumer):
+    """Starts tasks, and forgets them."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        for work in (self.wait, self.wait_once, self.finish, self.wait):
+            asyncio.create_task(work())
+
+    async def wait(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def wait_once(self) -> None:
+        await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        pass
+
+    async def disconnect(self, code: int) -> None:
+        if code == 4000:
+            raise Boom("at the end")
+
+
+@pytest.mark.parametrize("body", ["passes", "raises"])
+async def test_tasks_that_outlive_the_application_are_named_and_not_cancelled(
+    body: str,
+) -> None:
+    before = asyncio.all_tasks()
+    block = Block(Starting.as_asgi(), connect, body)
+    with suppress(Exception):
+        await block.run()
+    assert block.communicator.future.done()
+    left = asyncio.all_tasks() - before
+    names = [getattr(task.get_coro(), "__name__", None) for task in left]
+    assert names == ["wait", "wait"]
+    assert not any(task.cancelling() for task in left if hasattr(task, "cancelling"))
+    running = (
+        f"{'':14}still running: Starting.wait(), tests/test_async_with.py:"
+        f"{line_of('async def wait(self) -> None:', __file__)}\n"
+    )
+    lines = readable(block.communicator.transcript)
+    assert lines == (
+        "/\n"
+        "   0.0 ms  -> connect\n"
+        "   0.0 ms  <- accept\n"
+        "   0.0 ms  -> disconnect 1000\n"
+        "   0.0 ms  the application returned\n"
+        f"{running}{running}"
+        "a client of Daphne sees: HTTP 101, then close code 1000"
+    )
+    # Once they have ended, they are no longer named.
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+    assert "still running" not in str(block.communicator.transcript)
+
+
+async def test_tasks_are_not_named_while_the_application_runs() -> None:
+    before = asyncio.all_tasks()
+    async with RecordingWebsocketCommunicator(Starting.as_asgi(), "/") as communicator:
+        await communicator.connect()
+        assert "still running" not in str(communicator.transcript)
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+
+
+@with_notes
+async def test_a_crash_names_the_tasks_that_outlive_the_application() -> None:
+    before = asyncio.all_tasks()
+    communicator = RecordingWebsocketCommunicator(Starting.as_asgi(), "/")
+    with pytest.raises(Boom) as raised:
+        async with communicator:
+            await communicator.connect()
+            await communicator.disconnect(4000)
+    assert only_note(raised.value).count("still running: Starting.wait(), ") == 2
+    for task in asyncio.all_tasks() - before:
+        task.cancel()

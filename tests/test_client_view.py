@@ -1,7 +1,10 @@
 """The table of what each server makes of an event: pure functions of a recording."""
 
+from collections import UserDict
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -9,17 +12,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels_closetest import ClientView, Transcript, Undeliverable, client_view
-from channels_closetest.client_view import Replay
+from channels_closetest.client_view import Replay, offered_subprotocols
 from channels_closetest.recording import Recording
 from channels_closetest.servers import (
     DAPHNE_LARGEST_FRAME,
     ENDINGS,
     RULES,
     SERVERS,
+    Client,
     Rule,
 )
+from channels_closetest.transcript import About
 from tests.cases import CLOSE_4000, MORE_CASES, ROWS, UNDELIVERABLE, Ending
-from tests.events import BODY, DENIAL, FRAME, PART, Event, accept, close, send
+from tests.events import (
+    BODY,
+    CONNECT,
+    DENIAL,
+    FRAME,
+    PART,
+    Event,
+    accept,
+    body,
+    close,
+    send,
+    start,
+)
 from tests.hostile import Hostile, UnhashableText
 from tests.scripts import Boom
 
@@ -219,6 +236,76 @@ def test_all_faults_of_an_event_are_named() -> None:
     ]
 
 
+def test_an_event_is_judged_by_the_servers_on_which_it_differs() -> None:
+    [found] = record(close(code=4000, reason="why"), servers=["hypercorn"]).findings
+    assert found.undeliverable.outcome == (
+        "closed with a code or reason before accept(): the client receives HTTP 403"
+    )
+    event = send(bytes=bytearray(b"b"))
+    for servers, where in [
+        (["daphne"], ""),
+        (["uvicorn", "daphne"], " on Daphne"),
+    ]:
+        [found] = record(accept(), event, servers=servers).findings
+        assert found.position == 1
+        assert found.undeliverable == Undeliverable(
+            event,
+            f"a bytearray as bytes: the client receives close code 1011{where}",
+            "Convert it with bytes()",
+        )
+    assert record(accept(), event, servers=["uvicorn"]).findings == []
+
+
+@pytest.mark.parametrize(
+    ("events", "remedy"),
+    [
+        ([DENIAL, body()], "Send a body of bytes, b'' if there is none"),
+        ([DENIAL, body(body="no")], "Send a body of bytes, b'' if there is none"),
+        ([start(headers=[]), BODY], "Send a status from 200 to 599"),
+        ([start(status=99, headers=[]), BODY], "Send a status from 200 to 599"),
+        ([start(status=401), BODY], "Send headers, [] if there are none"),
+        ([accept(headers=["a"])], "Pass headers as a list of pairs of bytes"),
+        (
+            [{"type": "x"}],
+            "Send only the events that ASGI defines for a WebSocket, in its order",
+        ),
+        (
+            [accept(), send()],
+            "Send either text as a str, or bytes as a bytes object",
+        ),
+        (
+            [accept(), send(text=5)],
+            "Send either text as a str, or bytes as a bytes object",
+        ),
+        ([accept(), send(text="\ud800")], "Send text that UTF-8 can encode"),
+        (
+            [accept(), send(bytes=b"x" * DAPHNE_LARGEST_FRAME + b"x")],
+            "Send it in several frames",
+        ),
+        ([accept(), close(reason=5)], "Pass a str of at most 123 bytes in UTF-8"),
+    ],
+    ids=range(12),
+)
+def test_the_remedy_is_about_the_first_fault(events: list[Event], remedy: str) -> None:
+    is_denial = events[0]["type"] == DENIAL["type"]
+    servers = ["uvicorn", "hypercorn"] if is_denial else ["daphne"]
+    assert record(*events, servers=servers).undeliverable()[0].remedy == remedy
+
+
+class Type(str, Enum):
+    ACCEPT = "websocket.accept"
+    SEND = "websocket.send"
+    CLOSE = "websocket.close"
+
+
+def test_the_type_of_an_event_may_be_a_member_of_an_enum() -> None:
+    events = [{"type": Type.ACCEPT}, {"type": Type.SEND, "text": "1"}]
+    replayed = record(*events, {"type": Type.CLOSE, "code": 4000})
+    assert replayed.client_view() == (101, None, [1], 4000, "")
+    assert replayed.undeliverable() == []
+    assert recorded({"type": Type.CLOSE, "code": 4000}).close is not None
+
+
 def faults(*events: object) -> list[str]:
     return [
         found.outcome.partition(": the client receives")[0]
@@ -284,6 +371,241 @@ def test_text_that_is_json_only_to_python(
     text: str, is_json_to_python_only: bool
 ) -> None:
     assert bool(faults(accept(), send(text=text))) is is_json_to_python_only
+
+
+INVALID_HEADERS: list[object] = [
+    [(b"name", b"value", b"more")],
+    [(b"name",)],
+    [(b"name", b"value"), (b"name", b"value", b"more")],
+    [(b"name", "value")],
+    [("name", b"value")],
+    {b"name": b"value"},
+    None,
+]
+
+
+@pytest.mark.parametrize("headers", INVALID_HEADERS, ids=repr)
+def test_headers_are_pairs_of_bytes(headers: object) -> None:
+    assert faults(accept(headers=headers)) == [
+        "accepted with headers that are not pairs of bytes"
+    ]
+    assert faults(start(status=401, headers=headers))[1:] == [
+        "a denial response with headers that are not pairs of bytes"
+    ]
+    view = record(accept(headers=headers), servers=["uvicorn"]).client_view()
+    assert view == (500, None, [], 1006, "")
+
+
+def test_headers_may_be_any_sequence_of_pairs_of_bytes() -> None:
+    headers: list[object] = [[], (), [[b"name", b"value"]], ((b"name", b"value"),)]
+    for valid in headers:
+        named = ["accepted with headers"] if valid else []
+        assert faults(accept(headers=valid)) == named
+        assert faults(start(status=401, headers=valid)) == ["a denial response"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({"code": 0}, True),
+        ({"code": 1000}, True),
+        ({"code": 4401}, True),
+        ({"reason": "why"}, True),
+        ({"code": None}, False),
+        ({"code": None, "reason": None}, False),
+        ({"reason": ""}, False),
+        ({}, False),
+    ],
+)
+def test_a_code_and_a_reason_before_accept_are_lost_whatever_they_are(
+    keys: dict[str, object], found: bool
+) -> None:
+    text = "closed with a code or reason before accept()"
+    assert faults(close(**keys)) == ([text] if found else [])
+    assert record(close(**keys)).client_view() == (403, None, [], 1006, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        (True, ["a close code that is not an int"]),
+        (False, ["a close code that is not an int"]),
+        ("4000", ["a close code that is not an int"]),
+        (4000.0, ["a close code that is not an int"]),
+        (None, ["a close code that is None"]),
+        (0, ["an undefined close code"]),
+        (1, ["an undefined close code"]),
+    ],
+)
+def test_a_close_code_is_an_int_and_a_bool_is_none(
+    code: object, found: list[str]
+) -> None:
+    assert faults(accept(), close(code=code)) == found
+
+
+@pytest.mark.parametrize(
+    ("keys", "found", "messages"),
+    [
+        ({"text": "NaN", "bytes": b"b"}, ["a frame with text and bytes"], [b"b"]),
+        ({"text": "\ud800", "bytes": b"b"}, ["a frame with text and bytes"], [b"b"]),
+        ({"text": "1", "bytes": b""}, ["a frame with text and empty bytes"], [b""]),
+        ({"text": "", "bytes": b"b"}, [], [b"b"]),
+        ({"text": 0, "bytes": b"b"}, [], [b"b"]),
+        (
+            {"text": "", "bytes": b"x" * DAPHNE_LARGEST_FRAME + b"x"},
+            ["a frame larger than 1 MiB"],
+            [b"x" * DAPHNE_LARGEST_FRAME + b"x"],
+        ),
+        (
+            {"text": "", "bytes": bytearray(b"b")},
+            ["a bytearray as bytes"],
+            [b"b"],
+        ),
+    ],
+    ids=range(7),
+)
+def test_where_a_frame_has_bytes_its_text_is_not_judged(
+    keys: dict[str, object], found: list[str], messages: list[object]
+) -> None:
+    assert faults(accept(), send(**keys)) == found
+    view = record(accept(), send(**keys), servers=["uvicorn"]).client_view()
+    assert view == (101, None, messages, None, None)
+
+
+@pytest.mark.parametrize("mapping", [UserDict, MappingProxyType])
+def test_an_event_may_be_any_mapping(mapping: Any) -> None:
+    events = [accept(subprotocol="x"), send(text="[1]"), send(bytes=b"b")]
+    events.append(close(code=4000, reason="why"))
+    replayed = record(*map(mapping, events), servers=["uvicorn"], offered=["x"])
+    assert replayed.client_view() == (101, "x", [[1], b"b"], 4000, "why")
+    assert replayed.undeliverable() == []
+    denied = [start(status=401, headers=[]), body(body=b"no")]
+    replayed = record(*map(mapping, denied), servers=["uvicorn"])
+    assert replayed.client_view() == (401, None, [], 1006, "")
+    assert faults(mapping(send(text="t"))) == ["sent before accept()"]
+    assert faults(accept(), mapping({"text": "t"})) == ["not an ASGI event"]
+    assert faults(accept(), mapping({"type": "x"})) == ["an event of unknown type"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"), [([], 500), ([PART], 401), ([PART, PART], 401)]
+)
+def test_hypercorn_sends_the_status_with_the_first_part_of_the_body(
+    parts: list[Event], status: int
+) -> None:
+    view = record(DENIAL, *parts, servers=["hypercorn"]).client_view()
+    assert view.status == (status if parts else None)
+    view = record(DENIAL, *parts, FRAME, servers=["hypercorn"]).client_view()
+    assert view == (status, None, [], 1006, "")
+
+
+def test_a_close_after_a_close_changes_nothing() -> None:
+    first, second = close(code=4000, reason="why"), close(code=4001, reason="again")
+    view = record(accept(), first, second, servers=["uvicorn"]).client_view()
+    assert view == (101, None, [], 4000, "why")
+    recording = recorded(accept(), first, second)
+    assert recording.close == first
+    assert faults(accept(), close(code=4000), second) == [
+        "sent after the connection had ended"
+    ]
+
+
+# The test has connected twice, which no client does, and so no server performs.
+
+
+def conversation(*events: Event) -> Recording:
+    """Return a recording in which the test sends "connect" and "disconnect"."""
+    recording = Recording()
+    for event in events:
+        from_test = event["type"] in ("websocket.connect", "websocket.disconnect")
+        recording.add("receive" if from_test else "send", event)
+    return recording
+
+
+ACCEPTED_AGAIN = (
+    "accepted again, because the test has connected twice: the client receives nothing"
+)
+SENT_AGAIN = "sent after the test has connected twice: the client receives nothing"
+ONE_CONNECTION = "One communicator is one connection: make another"
+
+
+@pytest.mark.parametrize("connects", [1, 2])
+def test_a_second_accept_is_due_to_the_test_if_it_has_connected_twice(
+    connects: int,
+) -> None:
+    again = [CONNECT] * connects
+    events = [CONNECT, accept(), *again, accept(), FRAME, CLOSE_4000]
+    replayed = replay(conversation(*events))
+    assert replayed.undeliverable() == [
+        Undeliverable(accept(), ACCEPTED_AGAIN, ONE_CONNECTION)
+    ]
+    # The first connection goes on.
+    assert replayed.client_view() == (101, None, ["hello"], 4000, "")
+
+
+@pytest.mark.parametrize(
+    "first", [[close()], [accept(), CLOSE_4000]], ids=["rejected", "closed"]
+)
+@pytest.mark.parametrize("event", [accept(), FRAME, CLOSE_4000, {"type": "unknown"}])
+def test_what_follows_a_close_is_due_to_the_test_if_it_has_connected_twice(
+    first: list[Event], event: Event
+) -> None:
+    before = replay(conversation(CONNECT, *first)).client_view()
+    replayed = replay(conversation(CONNECT, *first, CONNECT, event))
+    assert replayed.undeliverable() == [
+        Undeliverable(event, SENT_AGAIN, ONE_CONNECTION)
+    ]
+    assert replayed.client_view() == before
+
+
+def test_a_second_accept_is_due_to_the_application_if_the_test_connects_later() -> None:
+    replayed = replay(conversation(CONNECT, accept(), accept(), CONNECT))
+    [found] = replayed.undeliverable()
+    assert found.outcome.startswith("a second accept(): the client receives close code")
+    assert found.remedy == "Call accept() once"
+    replayed = replay(conversation(CONNECT, close(), FRAME, CONNECT))
+    [found] = replayed.undeliverable()
+    assert found.remedy == "Fix what ended it, or do not send this"
+
+
+def test_the_first_response_is_judged_as_ever_if_the_test_connects_twice() -> None:
+    replayed = replay(conversation(CONNECT, CONNECT, FRAME))
+    assert [found.remedy for found in replayed.undeliverable()] == [
+        "Call accept() first, then send, then close()"
+    ]
+    assert replayed.client_view().status == 500
+
+
+@pytest.mark.parametrize(
+    ("scope", "offered"),
+    [
+        ({"subprotocols": ["x", "y"]}, ("x", "y")),
+        ({"subprotocols": ("x",)}, ("x",)),
+        (UserDict({"subprotocols": ["x"]}), ("x",)),
+        ({"subprotocols": ["x", 1, None, UnhashableText("y")]}, ("x", "y")),
+        ({"subprotocols": "xy"}, ()),
+        ({"subprotocols": None}, ()),
+        ({}, ()),
+        (None, ()),
+        ("subprotocols", ()),
+    ],
+    ids=range(9),
+)
+def test_the_subprotocols_of_any_scope_can_be_read(
+    scope: object, offered: tuple[str, ...]
+) -> None:
+    read = offered_subprotocols(scope)
+    assert read == offered
+    assert {type(name) for name in read} <= {str}
+    view = record(accept(subprotocol="z"), servers=["uvicorn"], offered=read)
+    assert view.client_view().status == 101
+    assert [it.remedy for it in view.undeliverable()] == [
+        "Accept with one of scope['subprotocols']"
+    ]
+
+
+def test_the_subprotocols_of_a_hostile_scope_are_none() -> None:
+    assert offered_subprotocols(HostileMapping()) == ()
 
 
 # The client disconnects, and the application ends.
@@ -429,7 +751,7 @@ def test_judging_never_raises(random: Random) -> None:
     replayed = replay(recording, servers, offered)
     assert isinstance(replayed.client_view(), ClientView)
     assert len({finding.position for finding in replayed.findings}) <= len(events)
-    assert isinstance(str(Transcript(recording, "/", servers, offered)), str)
+    assert isinstance(str(Transcript(recording, About("/", servers, offered))), str)
 
 
 @pytest.fixture
@@ -438,8 +760,8 @@ def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
     asked: list[tuple[str, str, str]] = []
 
     def watch(phase: str, kind: str, rule: Rule) -> Rule:
-        def applies(event: Mapping[str, Any], offered: Sequence[str]) -> bool:
-            does = rule.condition(event, offered)
+        def applies(event: Mapping[str, Any], client: Client) -> bool:
+            does = rule.condition(event, client)
             asked.append((phase, kind, rule.description if does else ""))
             return does
 
@@ -474,6 +796,24 @@ def test_each_event_is_judged_once_however_often_client_view_is_read(
     assert bit_by_bit.undeliverable() == at_once.undeliverable()
 
 
+def test_a_client_view_and_a_list_of_the_undeliverable_are_snapshots() -> None:
+    recording = recorded(accept(), FRAME, send(text=""))
+    replayed = replay(recording)
+    view, undeliverable = replayed.client_view(), replayed.undeliverable()
+    for event in (FRAME, CLOSE_4000, FRAME):
+        recording.add("send", event)
+    replayed.advance(recording.records, len(recording.records), None)
+    later = (101, None, ["hello"] * 2, 4000, "")
+    assert replayed.client_view() == later
+    assert len(replayed.undeliverable()) == 2
+    assert view == (101, None, ["hello"], None, None)
+    assert len(undeliverable) == 1
+    for handed_out in (replayed.client_view().messages, replayed.undeliverable()):
+        handed_out.clear()
+    assert replayed.client_view() == later
+    assert len(replayed.undeliverable()) == 2
+
+
 # The tables.
 
 
@@ -482,10 +822,10 @@ def test_every_rule_is_covered_by_a_case_that_the_servers_perform(
 ) -> None:
     for (events, ending), _, offered in (ROWS | MORE_CASES).values():
         record(*events, offered=offered, ending=ending).client_view()
-    recording = Recording()
-    recording.add("receive", {"type": "websocket.disconnect"})
-    recording.add("send", FRAME)
-    replay(recording)
+    # Neither is performed with a server.
+    replay(conversation({"type": "websocket.disconnect"}, FRAME))
+    twice = [CONNECT, accept(), CONNECT, accept(), CLOSE_4000, FRAME]
+    replay(conversation(*twice))
     rules = {
         (phase, kind, rule.description)
         for phase, kinds in RULES.items()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -279,6 +280,31 @@ async def test_a_frame_within_a_denial_response_is_kept_in_pre_close_messages() 
     assert communicator.pre_close_messages == [{"type": "jwt-expired"}, "hello"]
     assert communicator.denial_response == denial(b"nope")
     await communicator.disconnect()
+
+
+@pytest.mark.parametrize("first", ["rejected", "accepted"])
+async def test_a_second_connect_does_not_warn_of_the_frames_of_the_first(
+    first: str,
+) -> None:
+    response = ACCEPT if first == "accepted" else close()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(FRAME)
+        while True:
+            await send(response)
+            await receive()
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    with pytest.warns(UndeliverableWarning):
+        await communicator.connect()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            assert await communicator.connect() in [(True, None), (False, 1000)]
+    assert warned == []
+    assert communicator.pre_close_messages == ["hello"]
+    communicator.stop()
 
 
 async def test_frames_after_the_handshake_response_are_left_to_receive() -> None:

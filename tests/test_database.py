@@ -28,9 +28,11 @@ from django.test import TestCase, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
 from channels_closetest import RecordingWebsocketCommunicator
+from channels_closetest.database import TransactionGuard
 from tests.events import ACCEPT, CONNECT, DISCONNECT
 from tests.models import Note
 from tests.scripts import Boom, Kind, Script, scripted
+from tests.test_event_loops import eager_task_factory
 
 channels_db: Any = channels.db  # Its stubs omit what it imports.
 ORIGINAL = channels_db.close_old_connections
@@ -669,6 +671,162 @@ async def test_the_next_communicator_restores_the_original_if_a_replacement_rema
     assert is_replaced()
     await (await start("sync")).disconnect()
     assert not is_replaced()
+
+
+async def test_the_next_communicator_replaces_an_original_that_the_suite_restores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
+    first = await start("asgi")
+    channels_db.close_old_connections = ORIGINAL
+    second = await start("asgi")
+    assert channels_db.close_old_connections is not ORIGINAL
+    await first.disconnect()
+    assert channels_db.close_old_connections is not ORIGINAL
+    await second.disconnect()
+    assert not is_replaced()
+
+
+async def test_a_replacement_that_remained_restores_the_original_when_it_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A patch that ends after the application puts back what it has found."""
+    original = mock.Mock()
+    monkeypatch.setattr(channels_db, "close_old_connections", original)
+    communicator = await start("asgi")
+    with mock.patch("channels.db.close_old_connections"):
+        await communicator.disconnect()
+    assert channels_db.close_old_connections is not original
+    original.assert_not_called()
+    await database_sync_to_async(lambda: None)()
+    assert channels_db.close_old_connections is original
+    assert original.call_count == 2  # before and after, as always
+
+
+@pytest.mark.parametrize("order", ["parent ends last", "parent ends first"])
+async def test_nothing_remains_after_the_parent_class_has_waited_meanwhile(
+    order: str,
+) -> None:
+    """It replaces the same function while it waits, and puts back what it has found."""
+    communicator = await start("asgi")
+    parent = WebsocketCommunicator(scripted(Script((ACCEPT,)), "asgi"), "/")
+    receiving = asyncio.create_task(parent.receive_output())
+    await asyncio.sleep(0)
+    if order == "parent ends last":
+        await communicator.disconnect()
+    parent.input_queue.put_nowait(CONNECT)
+    await receiving
+    if order == "parent ends first":
+        await communicator.disconnect()
+    # It also replaces this function for a moment when it sends.
+    parent.input_queue.put_nowait(DISCONNECT)
+    await parent.wait()
+    await database_sync_to_async(lambda: None)()
+    assert not is_replaced()
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+async def test_a_thread_that_outlives_its_application_ends_with_what_it_began_with(
+    monkeypatch: pytest.MonkeyPatch, is_followed: bool
+) -> None:
+    """Even if another communicator has begun with another replacement."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    class Working(AsyncWebsocketConsumer):
+        async def connect(self) -> None:
+            await database_sync_to_async(work, thread_sensitive=False)()
+
+    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
+    first, later = mock.Mock(), mock.Mock()
+    channels_db.close_old_connections = first
+    communicator = RecordingWebsocketCommunicator(Working.as_asgi(), "/")
+    await communicator.send_input(CONNECT)
+    await sleep_until(begun.is_set)
+    calls = first.call_count
+    communicator.stop()
+    await asyncio.wait([communicator.future])
+    channels_db.close_old_connections = later
+    following = await start("asgi") if is_followed else None
+    go_on.set()
+    await sleep_until(lambda: first.call_count + later.call_count > calls)
+    assert (first.call_count, later.call_count) == (calls + 1, 0)
+    if following is not None:
+        await following.disconnect()
+    assert channels_db.close_old_connections is later
+
+
+@pytest.mark.parametrize("ending", ["wait", "return", "raise"])
+async def test_an_eager_application_is_guarded_from_its_first_step_to_its_end(
+    ending: str,
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(eager_task_factory())
+    seen = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(is_replaced())
+        await send(ACCEPT)
+        if ending == "raise":
+            raise Boom("boom")
+        if ending == "wait":
+            await receive()
+            seen.append(is_replaced())
+
+    async def use() -> None:
+        async with RecordingWebsocketCommunicator(application, "/") as communicator:
+            assert not is_replaced()
+            communicator.future
+            assert seen == [True]
+
+    for _ in range(2):
+        seen.clear()
+        if ending == "raise":
+            with pytest.raises(Boom):
+                await use()
+        else:
+            await use()
+        assert all(seen) and not is_replaced()
+    loop.set_task_factory(None)
+
+
+async def test_the_original_is_restored_when_an_eager_application_has_crashed() -> None:
+    asyncio.get_running_loop().set_task_factory(eager_task_factory())
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        raise Boom("boom")
+
+    with pytest.raises(Boom):
+        await RecordingWebsocketCommunicator(application, "/").connect()
+    asyncio.get_running_loop().set_task_factory(None)
+    assert not is_replaced()
+
+
+@pytest.mark.parametrize("threshold", range(1, 21))
+def test_a_guard_may_be_collected_while_the_next_one_is_made(threshold: int) -> None:
+    """Whichever object it is that the interpreter makes when it collects garbage."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    try:
+        first: Any = TransactionGuard()
+        first.itself = first
+        del first
+        assert is_replaced()
+        gc.set_threshold(threshold)
+        gc.enable()
+        second = TransactionGuard()
+        gc.disable()
+        assert is_replaced()
+        second.release()
+        gc.collect()
+        assert not is_replaced()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
 
 
 async def wait_two_at_once(communicator_class: type[WebsocketCommunicator]) -> None:

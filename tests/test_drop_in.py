@@ -450,5 +450,5 @@ async def test_a_task_assigned_before_the_start_is_taken_as_the_application() ->
             )
         )
     await communicator.disconnect()
-    with pytest.raises(asyncio.TimeoutError, match="has returned"):
+    with pytest.raises(asyncio.TimeoutError, match="the test has disconnected"):
         await communicator.receive_output()

@@ -4,6 +4,7 @@ Idioms of public test suites and of Channels' documentation work with both class
 
 import asyncio
 import gc
+import sys
 import unittest
 import weakref
 from collections.abc import Awaitable, Callable
@@ -231,6 +232,37 @@ async def test_the_future_may_be_cancelled(
     with pytest.raises(asyncio.CancelledError):
         await communicator.future
     assert communicator.future.cancelled()
+
+
+keeps_text = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="The asyncio of Python 3.10 loses it"
+)
+
+
+@keeps_text
+@pytest.mark.parametrize("name", ["connect", "receive_output", "receive_from", "stop"])
+async def test_the_text_of_a_cancellation_by_the_test_is_kept(
+    communicator_class: CommunicatorClass, name: str
+) -> None:
+    communicator = await connected(communicator_class)
+    communicator.future.cancel("why")
+    await asyncio.wait([communicator.future])
+    # asyncio forgets the text when it has raised it once.
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await getattr(communicator, name)()
+    assert raised.value.args == ("why",)
+
+
+@keeps_text
+async def test_the_text_of_a_cancellation_during_a_call_is_kept(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, communicator.future.cancel, "why")
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await communicator.receive_output(SHORT)
+    assert raised.value.args == ("why",)
 
 
 async def test_the_future_has_the_exception_of_the_application(

@@ -1,17 +1,26 @@
 """The transcript that exceptions carry as a note."""
 
 import asyncio
+import copy
+import os
 import pickle
+import re
+import subprocess
 import sys
+import unittest
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE_WITH_REASON, JSON_FRAME, send
+from tests.events import ACCEPT, CLOSE_WITH_REASON, FRAME, JSON_FRAME, send
 from tests.helpers import (
     TESTS,
+    CommunicatorClass,
+    both_classes,
     client,
     failure,
     having_sent,
@@ -22,7 +31,9 @@ from tests.helpers import (
     readable,
     with_notes,
 )
+from tests.hostile import HOSTILE
 from tests.scripts import Boom, Script, scripted
+from tests.test_idioms import connected, sending
 
 
 @with_notes
@@ -104,9 +115,11 @@ async def test_every_block_adds_its_transcript() -> None:
         async with client(ACCEPT) as first, client(ACCEPT, CLOSE_WITH_REASON) as second:
             await asyncio.gather(first.connect(), second.connect())
             await second.receive_from()
-    _, of_second, of_first = only_note(raised.value).split("Transcript:")
+    heading = "Transcript( [(]its call failed[)])?: /ws/[?]token=old\n"
+    before, *parts = re.split(heading, only_note(raised.value))
+    who_failed, of_second, nobody, of_first = parts
     assert "<- close" in of_second and "<- close" not in of_first
-    assert of_first.splitlines()[0] == of_second.splitlines()[0]
+    assert (before, who_failed, nobody) == ("", " (its call failed)", None)
 
 
 @with_notes
@@ -226,3 +239,267 @@ async def test_a_note_never_leaves_out_just_one_event(
     lines = await excerpt(events)
     assert [line for line in lines if "more event" in line] == left_out
     assert len(lines) == 1 + min(events, 31) + 1
+
+
+# What matches an exception, and what shows it.
+
+
+def matches(error: BaseException | None, pattern: str = "^boom$") -> bool:
+    """Return whether pytest takes an exception for one with this text."""
+    assert error is not None
+    try:
+        with pytest.raises(type(error), match=pattern):
+            raise error
+    except AssertionError:
+        return False
+    return True
+
+
+@both_classes
+async def test_the_text_of_an_exception_is_matched_as_a_whole(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class, sending(ACCEPT, ending="raise"))
+    with pytest.raises(ValueError, match="^boom$"):
+        await communicator.receive_output()
+    with pytest.raises(ValueError, match="^boom$"):
+        await communicator.disconnect()
+    with pytest.raises(AssertionError, match="Regex pattern did not match"):
+        with pytest.raises(ValueError, match="Transcript"):
+            await communicator.disconnect()
+
+
+async def test_the_text_of_an_exception_is_matched_after_two_blocks() -> None:
+    with pytest.raises(ValueError, match="^boom$") as raised:
+        async with client(ACCEPT) as first, client(ACCEPT) as second:
+            await first.connect()
+            await second.connect()
+            raise Boom("boom")
+    assert matches(raised.value) and not matches(raised.value, "Transcript")
+
+
+@with_notes
+async def test_the_text_is_matched_with_the_notes_of_the_test() -> None:
+    with pytest.raises(ValueError, match="^boom\nmine$"):
+        async with client(ACCEPT) as communicator:
+            await communicator.connect()
+            error = Boom("boom")
+            getattr(error, "add_note")("mine")
+            raise error
+
+
+def crashed() -> BaseException:
+    """Return what an application has raised from connect()."""
+
+    async def fail() -> BaseException:
+        return await failure(client(ending="raise").connect())
+
+    return asyncio.run(fail())
+
+
+@with_notes
+def test_an_exception_can_be_pickled_again_and_again() -> None:
+    error: Any = crashed()
+    shown = only_note(error)
+    assert shown.startswith("Transcript: /ws/?token=old\n")
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        for _ in range(2):
+            error = pickle.loads(pickle.dumps(error, protocol))
+            assert (type(error), str(error), only_note(error)) == (Boom, "boom", shown)
+            assert matches(error) and not matches(error, "Transcript")
+
+
+@with_notes
+@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
+def test_an_exception_can_be_copied(make_copy: Callable[[object], Any]) -> None:
+    error = crashed()
+    for _ in range(2):
+        duplicate = make_copy(error)
+        assert only_note(duplicate) == only_note(error)
+        assert matches(duplicate) and not matches(duplicate, "Transcript")
+        error = duplicate
+
+
+@with_notes
+def test_a_note_is_rendered_when_it_is_shown_and_as_of_the_failure() -> None:
+    async def fail() -> tuple[BaseException, str]:
+        communicator = client(ACCEPT)
+        await communicator.connect()
+        error = await failure(communicator.receive_json_from(0.01))
+        before = str(communicator.transcript)
+        communicator.input_queue.put_nowait({"type": "later"})
+        assert "later" in str(communicator.transcript)
+        return error, before
+
+    error, before = asyncio.run(fail())
+    assert only_note(error) == readable(f"Transcript: {before}")
+
+
+FAILING = """
+import asyncio
+from unittest import IsolatedAsyncioTestCase
+
+from channels_closetest import RecordingWebsocketCommunicator
+
+
+async def application(scope, receive, send):
+    await receive()
+    raise ValueError("boom")
+
+
+async def fail():
+    async with RecordingWebsocketCommunicator(application, "/ws/") as communicator:
+        await communicator.connect()
+
+
+class Tests(IsolatedAsyncioTestCase):
+    async def test_it(self):
+        await fail()
+
+
+if __name__ == "__main__":
+    asyncio.run(fail())
+"""
+
+
+def unindented(text: str) -> str:
+    """Return the lines without indentation, and without the mark of pytest."""
+    return re.sub("^(E? +)", "", text, flags=re.MULTILINE)
+
+
+@with_notes
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["{file}"],
+        ["-m", "unittest", "test_boom"],
+        ["-m", "django", "test", "--settings=tests.settings", "test_boom"],
+        ["-m", "pytest", "-p", "no:cacheprovider", "{file}"],
+    ],
+    ids=["interpreter", "unittest", "django", "pytest"],
+)
+def test_every_runner_shows_the_transcript(command: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "test_boom.py"
+    file.write_text(FAILING)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        # The options of this run of pytest are not meant for another.
+        if not name.startswith("PYTEST_")
+    }
+    path = os.pathsep.join([str(tmp_path), str(TESTS.parent)])
+    process = subprocess.run(
+        [sys.executable, *(part.format(file=file) for part in command)],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 1, process.stdout
+    line = line_of('raise ValueError("boom")', str(file))
+    transcript = (
+        "ValueError: boom\n"
+        "Transcript: /ws/\n"
+        "   0.0 ms  -> connect\n"
+        f"   0.0 ms  the application raised ValueError('boom'), {file}:{line}\n"
+        "a client of Daphne sees: HTTP 500, then close code 1006\n"
+    )
+    shown = re.sub(r"\d+\.\d ms", "0.0 ms", unindented(process.stdout))
+    assert unindented(transcript) in shown
+
+
+@with_notes
+def test_the_result_of_unittest_shows_the_transcript() -> None:
+    class Tests(unittest.IsolatedAsyncioTestCase):
+        async def test_it(self) -> None:
+            await client(ending="raise").connect()
+
+    result = unittest.TestResult()
+    Tests("test_it").run(result)
+    [(_, text)] = result.errors
+    assert "Boom: boom\nTranscript: /ws/?token=old\n" in text
+
+
+# An exception that several communicators raise.
+
+
+def raising(error: BaseException, path: str) -> RecordingWebsocketCommunicator:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await receive()
+        raise error
+
+    return RecordingWebsocketCommunicator(application, path)
+
+
+def headings(error: BaseException) -> list[str]:
+    """Return the paths of the transcripts that an exception carries."""
+    return re.findall("^Transcript.*: (.*)$", only_note(error), re.MULTILINE)
+
+
+@with_notes
+async def test_a_singleton_carries_the_transcript_of_the_newest_communicator() -> None:
+    boom = Boom("boom")
+    for path in ("/1/", "/2/", "/3/"):
+        communicator = raising(boom, path)
+        for call in (communicator.connect, communicator.receive_from):
+            assert await failure(call()) is boom
+            assert headings(boom) == [path]
+
+
+@with_notes
+async def test_a_singleton_that_leaves_blocks_carries_the_newest_transcript() -> None:
+    boom = Boom("boom")
+
+    async def use(path: str) -> None:
+        async with raising(boom, path) as communicator:
+            await communicator.connect()
+
+    for path in ("/1/", "/2/", "/3/"):
+        assert await failure(use(path)) is boom
+        assert headings(boom) == [path]
+
+
+@with_notes
+async def test_a_singleton_of_the_test_carries_the_transcripts_of_its_block() -> None:
+    boom = Boom("boom")
+
+    async def use(number: int) -> None:
+        async with raising(Boom(), f"/outer/{number}/"):
+            async with raising(Boom(), f"/inner/{number}/"):
+                raise boom
+
+    for number in range(3):
+        assert await failure(use(number)) is boom
+        assert headings(boom) == [f"/inner/{number}/", f"/outer/{number}/"]
+
+
+# Transcripts as values.
+
+
+async def test_two_transcripts_of_the_same_moment_are_equal() -> None:
+    communicator = await having_sent(ACCEPT, JSON_FRAME)
+    first = communicator.transcript
+    assert first == communicator.transcript and not first != communicator.transcript
+    assert first[:] == communicator.transcript[:]
+    await communicator.send_to("text")
+    assert first != communicator.transcript and not first == communicator.transcript
+    second = communicator.transcript
+    communicator.stop()
+    await asyncio.wait([communicator.future])
+    assert communicator.transcript == communicator.transcript != second
+    assert first != list(first) and first != "text"
+
+
+async def test_transcripts_of_two_communicators_differ() -> None:
+    first, second = [await having_sent(ACCEPT) for _ in range(2)]
+    assert first.transcript != second.transcript
+
+
+async def test_transcripts_of_events_that_cannot_be_compared_are_equal() -> None:
+    communicator = await having_sent(ACCEPT, {**FRAME, "text": HOSTILE})
+    await communicator.send_input({"type": "websocket.receive", "list": [HOSTILE]})
+    assert communicator.transcript == communicator.transcript

@@ -1,5 +1,10 @@
 """``pre_close_messages``, ``close_code``, ``close_reason`` and ``denial_response``."""
 
+import asyncio
+from collections import UserDict
+from types import MappingProxyType
+from typing import Any
+
 import pytest
 
 from channels_closetest import DenialResponse, RecordingWebsocketCommunicator
@@ -99,12 +104,106 @@ async def test_records_are_not_changed_by_later_changes_to_the_event() -> None:
     await communicator.disconnect()
 
 
-async def test_close_code_is_that_of_the_first_close() -> None:
-    communicator = RecordingWebsocketCommunicator(
-        scripted(Script((CLOSE_WITH_REASON, close())), "asgi"), "/"
-    )
+@pytest.mark.parametrize("read_between", [False, True])
+async def test_close_code_is_that_of_the_first_close(read_between: bool) -> None:
+    events = (CLOSE_WITH_REASON, close(code=4000, reason="second"), close())
+    communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
     assert await communicator.connect() == (False, 4401)
+    if read_between:
+        assert communicator.close_code == 4401
+    await wait_until_sent(communicator, *events)
+    for _ in events:
+        assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+        assert await communicator.wait_closed() == 4401
+    await communicator.disconnect()
+
+
+async def wait_until_sent(
+    communicator: RecordingWebsocketCommunicator, *events: Event
+) -> None:
+    while len(communicator.transcript) < 1 + len(events):
+        assert not communicator.future.done()
+        await asyncio.sleep(0)
+
+
+async def test_what_the_test_sends_is_not_taken_for_what_the_application_sends() -> (
+    None
+):
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script(()), "asgi"), "/ws/", subprotocols=["chat"]
+    )
+    await communicator.send_input(CONNECT)
+    for event in (ACCEPT, DENIAL, body(body=b"no"), CLOSE_WITH_REASON):
+        await communicator.send_input(event)
+    assert (communicator.close_code, communicator.close_reason) == (None, None)
+    assert communicator.denial_response is None
+    assert communicator.client_view == (None, None, [], None, None)
+    await wait_until_received(communicator)
+    assert repr(communicator) == (
+        "<RecordingWebsocketCommunicator /ws/: running, pre_close_messages: 0>"
+    )
+    await communicator.disconnect()
+
+
+async def wait_until_received(communicator: RecordingWebsocketCommunicator) -> None:
+    while not communicator.input_queue.empty():
+        assert not communicator.future.done()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray])
+async def test_the_body_of_a_denial_response_is_bytes(make: Any) -> None:
+    parts = [make(b"no"), make(b"pe")]
+    events = (DENIAL, body(body=parts[0], more_body=True), body(body=parts[1]))
+    communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
+    assert await communicator.connect() == (False, 401)
+    if make is bytearray:
+        parts[0][:] = b"changed"
+    assert communicator.denial_response == denial(b"nope")
+    assert type(communicator.denial_response.body) is bytes
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize("mapping", [UserDict, MappingProxyType])
+async def test_an_event_of_another_mapping_is_read_as_a_dict(mapping: Any) -> None:
+    closing = [ACCEPT, JSON_FRAME, CLOSE_WITH_REASON]
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script(tuple(map(mapping, closing))), "asgi"), "/"
+    )
+    assert await communicator.connect() == (True, None)
+    assert await communicator.wait_closed() == 4401
+    assert communicator.pre_close_messages == [{"type": "jwt-expired"}]
     assert (communicator.close_code, communicator.close_reason) == (4401, "expired")
+    await communicator.disconnect()
+    denying = [DENIAL, body(body=b"no", more_body=True), body(body=b"pe")]
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script(tuple(map(mapping, denying))), "asgi"), "/"
+    )
+    assert await communicator.connect() == (False, 401)
+    assert communicator.denial_response == denial(b"nope")
+    await communicator.disconnect()
+
+
+async def test_the_records_are_snapshots() -> None:
+    async def application(scope: Any, receive: Any, send_: Any) -> None:
+        await receive()
+        await send_(ACCEPT)
+        await send_(JSON_FRAME)
+        while (await receive())["type"] != "websocket.disconnect":
+            await send_(JSON_FRAME)
+            await send_(send(text=""))
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    await communicator.connect()
+    await communicator.receive_output()
+    view, undeliverable = communicator.client_view, communicator.undeliverable
+    transcript = communicator.transcript
+    await communicator.send_to("more")
+    await communicator.receive_output()
+    assert len(communicator.client_view.messages) == 2
+    assert len(communicator.undeliverable) == 1
+    assert view == (101, None, [{"type": "jwt-expired"}], None, None)
+    assert (undeliverable, len(transcript)) == ([], 3)
     await communicator.disconnect()
 
 

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE_WITH_REASON, DENIAL, JSON_FRAME, Event
+from tests.events import (
+    ACCEPT,
+    CLOSE_WITH_REASON,
+    CONNECT,
+    DENIAL,
+    JSON_FRAME,
+    Event,
+)
 from tests.helpers import LONG, SHORT, client, failure, ignore_undeliverable
 from tests.scripts import Script, scripted
 
@@ -50,6 +57,31 @@ async def test_repr_shows_path_state_and_messages(
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()
+    communicator.stop(exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        (b"token=\xff", "/ws/?token=\ufffd"),
+        ("token=é".encode(), "/ws/?token=é"),
+        (b"a\nb", "/ws/?'a\\nb'"),
+        (b"", "/ws/"),
+        (None, "/ws/"),
+        ("text", "/ws/"),
+        (b"a" * 60, f"/ws/?{'a' * 25}...{'a' * 25} (60 in all)"),
+    ],
+    ids=range(7),
+)
+async def test_repr_shows_any_query_string(query: object, shown: str) -> None:
+    communicator = client()
+    scope: Any = communicator.scope
+    scope.update(path="/ws/", query_string=query)
+    await communicator.send_input(CONNECT)
+    assert repr(communicator) == (
+        f"<RecordingWebsocketCommunicator {shown}: running, pre_close_messages: 0>"
+    )
+    assert str(communicator.transcript).splitlines()[0] == shown
     communicator.stop(exceptions=False)
 
 

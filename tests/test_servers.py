@@ -19,6 +19,7 @@ from channels_closetest import (
     DenialResponse,
     RecordingWebsocketCommunicator,
 )
+from channels_closetest.calls import replay_of
 from channels_closetest.recording import payload
 from tests.cases import (
     CLOSE_4000,
@@ -201,12 +202,12 @@ async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
                 await asyncio.sleep(0.001)
         else:
             await asyncio.wait([communicator.future])
-        _, *sent = communicator.transcript
-        undeliverable = [id(found.event) for found in communicator.undeliverable]
+        # The first record is of websocket.connect.
+        positions = {it.position - 1 for it in replay_of(communicator).findings}
         return Prediction(
             communicator.client_view,
             communicator.denial_response,
-            [n for n, record in enumerate(sent) if id(record.event) in undeliverable],
+            sorted(positions),
         )
     finally:
         communicator.stop(exceptions=False)

@@ -122,6 +122,38 @@ async def test_strict_accepts_what_every_server_delivers() -> None:
             await communicator.connect()
 
 
+@pytest.mark.parametrize(
+    ("responses", "event", "outcome"),
+    [
+        ([[ACCEPT], [ACCEPT]], "accept", "accepted again, because"),
+        ([[close()], [close()]], "close 1000", "sent after"),
+        ([[ACCEPT, CLOSE_4000], [ACCEPT]], "accept", "sent after"),
+    ],
+    ids=["accepted twice", "rejected twice", "closed, then accepted"],
+)
+async def test_strict_says_that_the_test_has_connected_twice(
+    responses: list[list[Any]], event: str, outcome: str
+) -> None:
+    async def application(scope: Any, receive: Any, send_: Any) -> None:
+        for response in responses:
+            await receive()
+            for sent in response:
+                await send_(sent)
+        await receive()
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    communicator.strict = True
+    await communicator.connect()
+    for _ in responses[0][1:]:
+        await communicator.receive_output()
+    assert await message(communicator.connect()) == (
+        f"{FIRST_LINE}{event}\n"
+        f"  {outcome} the test has connected twice: the client receives nothing.\n"
+        "  One communicator is one connection: make another."
+    )
+    communicator.stop()
+
+
 async def test_strict_does_not_hide_another_failure() -> None:
     with pytest.raises(Boom):
         await communicator_for(script(FRAME, ending="raise"), strict=True).connect()

@@ -1,12 +1,14 @@
 """The part of a failure that shows where the application is waiting."""
 
 import asyncio
+import gc
 import threading
 import types
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import SyncToAsync, sync_to_async
 from asgiref.typing import (
     ASGI3Application,
     ASGIReceiveCallable,
@@ -20,9 +22,9 @@ from django.urls import path
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT
-from tests.helpers import client, frame_of, message
-from tests.scripts import Script, scripted
-from tests.texts import HANDSHAKE, HOW_TO_UNBLOCK, UNANSWERED, WAITING_HERE
+from tests.helpers import client, frame_of, line_of, message
+from tests.scripts import Boom, Script, scripted
+from tests.texts import HANDSHAKE, HOW_TO_UNBLOCK, IDLE, UNANSWERED, WAITING_HERE
 
 # Applications that wait forever.
 
@@ -45,6 +47,11 @@ class Gate:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.reached = threading.Event()
+
+    def pass_through(self) -> None:
+        self.reached.set()
+        with self.lock:  # passes
+            pass
 
     async def wait_until_reached(self) -> None:
         while not self.reached.is_set():
@@ -250,4 +257,287 @@ async def test_an_application_that_awaits_something_other_than_a_coroutine(
         + ours(application.__name__, code)
         + ours(function, line)
         + HOW_TO_UNBLOCK
+    )
+
+
+# Tasks that the consumer has started.
+
+
+class Delegating(AsyncWebsocketConsumer):
+    """Lets a task of its own do the work."""
+
+    keeps = True
+
+    def __init__(self, work: str) -> None:
+        super().__init__()
+        self.work = work
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
+        task = asyncio.create_task(getattr(self, self.work)())
+        if self.keeps:
+            self.tasks.append(task)
+
+    async def hang(self) -> None:
+        await self.hang_deeply()
+
+    async def hang_deeply(self) -> None:
+        await asyncio.get_running_loop().create_future()  # works
+
+    async def delegate(self) -> None:
+        await asyncio.create_task(self.hang_deeply())  # delegates
+
+    async def die(self) -> None:
+        raise Boom("in a task")  # dies
+
+    async def finish(self) -> None:
+        pass
+
+    async def cancel(self) -> None:
+        raise asyncio.CancelledError
+
+    async def wait_for_thread(self) -> None:
+        await sync_to_async(gates[0].pass_through)()  # waits for a thread
+
+
+class Forgetting(Delegating):
+    """Holds no reference to its task: it lives as long as the event loop has one."""
+
+    keeps = False
+
+
+#: For the threads of Delegating.
+gates: list[Gate] = []
+
+
+each_delegating = pytest.mark.parametrize(
+    "consumer", [Delegating, Forgetting], ids=["kept", "forgotten"]
+)
+
+
+async def delegating(
+    consumer: type[Delegating], work: str
+) -> RecordingWebsocketCommunicator:
+    """Return a communicator whose consumer has started a task."""
+    communicator = RecordingWebsocketCommunicator(consumer.as_asgi(work=work), "/ws/")
+    await communicator.connect()
+    await communicator.send_to("work")
+    # Long enough for the task to start: receive_nothing() has let it run.
+    assert await communicator.receive_nothing(0.01)
+    gc.collect()
+    return communicator
+
+
+FIRST_LINE = (
+    "receive_from(timeout=0.2) timed out. Waiting for: a data frame."
+    " Received: nothing.\n"
+)
+TASK_WAITING_HERE = (
+    "The consumer has a task that is waiting here (most recent call last):\n"
+)
+HANGS = ours("hang", "await self.hang_deeply()") + ours(
+    "hang_deeply", "await asyncio.get_running_loop().create_future()  # works"
+)
+
+
+@each_delegating
+async def test_a_task_that_the_consumer_has_started_and_that_hangs(
+    consumer: type[Delegating],
+) -> None:
+    communicator = await delegating(consumer, "hang")
+    assert await message(communicator.receive_from(0.2)) == (
+        FIRST_LINE + TASK_WAITING_HERE + HANGS + HOW_TO_UNBLOCK
+    )
+
+
+async def test_a_task_is_shown_by_wait_closed_too() -> None:
+    communicator = await delegating(Delegating, "hang")
+    assert await message(communicator.wait_closed(0.2)) == (
+        "wait_closed(timeout=0.2) timed out. Waiting for: websocket.close."
+        " Received: nothing.\n" + TASK_WAITING_HERE + HANGS + HOW_TO_UNBLOCK
+    )
+
+
+@each_delegating
+async def test_a_task_that_the_consumer_has_started_and_that_has_died(
+    consumer: type[Delegating],
+) -> None:
+    communicator = await delegating(consumer, "die")
+    line = line_of('raise Boom("in a task")  # dies', __file__)
+    assert await message(communicator.receive_from(0.2)) == (
+        f"{FIRST_LINE}A task that the application started has raised"
+        f" Boom('in a task'), tests/test_stuck.py:{line}.\n{IDLE}"
+    )
+
+
+@each_delegating
+@pytest.mark.parametrize("work", ["finish", "cancel"])
+async def test_a_task_that_has_ended_is_not_shown(
+    consumer: type[Delegating], work: str
+) -> None:
+    communicator = await delegating(consumer, work)
+    assert await message(communicator.receive_from(0.2)) == FIRST_LINE + IDLE
+
+
+@each_delegating
+async def test_a_task_that_a_task_has_started(consumer: type[Delegating]) -> None:
+    communicator = await delegating(consumer, "delegate")
+    assert await message(communicator.receive_from(0.2)) == (
+        FIRST_LINE
+        + TASK_WAITING_HERE
+        + ours("delegate", "await asyncio.create_task(self.hang_deeply())  # delegates")
+        + "It has a task that is waiting here (most recent call last):\n"
+        + ours(
+            "hang_deeply", "await asyncio.get_running_loop().create_future()  # works"
+        )
+        + HOW_TO_UNBLOCK
+    )
+
+
+async def test_several_tasks_of_which_one_has_died() -> None:
+    communicator = await delegating(Delegating, "hang")
+    consumer = consumer_of(communicator)
+    for consumer.work in ("die", "finish", "hang"):
+        await communicator.send_to("more")
+        assert await communicator.receive_nothing(0.01)
+    line = line_of('raise Boom("in a task")  # dies', __file__)
+    assert await message(communicator.receive_from(0.2)) == (
+        f"{FIRST_LINE}A task that the application started has raised"
+        f" Boom('in a task'), tests/test_stuck.py:{line}.\n"
+        + TASK_WAITING_HERE
+        + HANGS
+        + "It has a task that is waiting here (most recent call last):\n"
+        + HANGS
+        + HOW_TO_UNBLOCK
+    )
+
+
+def consumer_of(communicator: RecordingWebsocketCommunicator) -> Any:
+    coroutine: Any = communicator.future.get_coro()
+    return coroutine.cr_await.cr_frame.f_locals["self"]
+
+
+async def test_a_handler_that_waits_beside_a_task() -> None:
+    class Both(Delegating):
+        async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
+            await super().receive(text_data, bytes_data)
+            await asyncio.get_running_loop().create_future()  # waits beside it
+
+    communicator = await delegating(Both, "hang")
+    assert await message(communicator.receive_from(0.2)) == (
+        FIRST_LINE
+        + WAITING_HERE
+        + CHANNELS
+        + RECEIVE_HANDLER
+        + ours(
+            "receive",
+            "await asyncio.get_running_loop().create_future()  # waits beside it",
+        )
+        + "It has a task that is waiting here (most recent call last):\n"
+        + HANGS
+        + HOW_TO_UNBLOCK
+    )
+
+
+#: The frames of Channels that call receive().
+RECEIVE_HANDLER = """\
+  File "channels/consumer.py", in dispatch
+    await handler(message)
+  File "channels/generic/websocket.py", in websocket_receive
+    await self.receive(text_data=message["text"])
+"""
+
+
+async def test_the_tasks_of_another_application_are_not_shown() -> None:
+    await delegating(Delegating, "hang")
+    other = client(ACCEPT)
+    await other.connect()
+    theirs = asyncio.ensure_future(Delegating("hang").hang())
+    assert await message(other.receive_from(0.2)) == FIRST_LINE + IDLE
+    theirs.cancel()
+
+
+async def test_an_application_that_is_no_consumer_and_has_a_task() -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        task = asyncio.ensure_future(Delegating("hang").hang())
+        await task  # in an application
+
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    assert await message(communicator.receive_from(0.2)) == (
+        FIRST_LINE
+        + WAITING_HERE
+        + ours("application", "await task  # in an application")
+        + "It has a task that is waiting here (most recent call last):\n"
+        + HANGS
+        + HOW_TO_UNBLOCK
+    )
+
+
+async def test_a_task_that_waits_for_a_thread(gate: Gate) -> None:
+    gates[:] = [gate]
+    communicator = await delegating(Delegating, "wait_for_thread")
+    await gate.wait_until_reached()
+    text = await message(communicator.receive_from(0.2))
+    assert "idle" not in text
+    assert text.startswith(
+        FIRST_LINE
+        + TASK_WAITING_HERE
+        + ours(
+            "wait_for_thread",
+            "await sync_to_async(gates[0].pass_through)()  # waits for a thread",
+        )
+    )
+
+
+async def test_the_task_factory_of_the_test_is_used_and_left_in_place() -> None:
+    made: list[object] = []
+
+    def factory(loop: Any, coroutine: Any, **kwargs: Any) -> Any:
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        communicator = await delegating(Delegating, "hang")
+        names = [getattr(coroutine, "__name__", "") for coroutine in made]
+        assert names.count("hang") == 1
+        text = await message(communicator.receive_from(0.2))
+        assert text == FIRST_LINE + TASK_WAITING_HERE + HANGS + HOW_TO_UNBLOCK
+        assert loop.get_task_factory() is factory
+    finally:
+        loop.set_task_factory(None)
+
+
+# A version of asgiref whose local variables have other names.
+
+
+async def test_threads_that_cannot_be_told_apart_are_shown_without_a_claim(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call: Any = SyncToAsync.__call__
+    names = ["work" if it == "child" else it for it in call.__code__.co_varnames]
+    assert names != list(call.__code__.co_varnames)
+    code = call.__code__.replace(co_varnames=tuple(names))
+    renamed = types.FunctionType(code, call.__globals__, closure=call.__closure__)
+    monkeypatch.setattr(SyncToAsync, "__call__", renamed)
+
+    application = SyncBlocking.as_asgi(gate=gate)
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    await communicator.send_input(CONNECT)
+    await gate.wait_until_reached()
+    text = await message(communicator.connect(0.2))
+    # Newer asgiref has functions of its own in the thread.
+    assert text.replace("here:\n  (asgiref)\n", "here:\n") == (
+        f"connect(timeout=0.2) timed out. {HANDSHAKE} Received: nothing.\n"
+        + WAITING_HERE
+        + CHANNELS
+        + "  (asgiref)\n"
+        + "It is waiting for a thread. The threads of asgiref are here:\n"
+        + SYNC_HANDLER.removeprefix("  (asgiref)\n")
+        + ours("connect", "self.greet()")
+        + ours("greet", "with self.gate.lock:  # greets")
+        + "Unblock them, or pass a longer timeout."
     )

@@ -14,9 +14,8 @@ from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
 from tests.scripts import Boom
 from tests.test_idioms import connected, echo, scope_reader, sending
 
-pytestmark = both_classes
 
-
+@both_classes
 async def test_a_subclass_that_reads_queue_and_future_itself(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -51,6 +50,7 @@ async def test_a_subclass_that_reads_queue_and_future_itself(
         await crashed.connect(SHORT)
 
 
+@both_classes
 @pytest.mark.parametrize("by_keyword", [False, True])
 async def test_a_subclass_that_extends_the_methods(
     communicator_class: CommunicatorClass, by_keyword: bool
@@ -90,6 +90,7 @@ async def test_a_subclass_that_extends_the_methods(
     assert communicator.future.done()
 
 
+@both_classes
 @pytest.mark.parametrize("how", ["super", "by name"])
 async def test_a_subclass_that_skips_the_constructor(
     communicator_class: CommunicatorClass, how: str
@@ -131,6 +132,7 @@ OWN_NAMES = sorted(
 )
 
 
+@both_classes
 @pytest.mark.parametrize("name", OWN_NAMES)
 @pytest.mark.parametrize("when", ["before __init__()", "after it", "when connected"])
 async def test_a_subclass_assigns_attributes_of_its_own(
@@ -159,6 +161,7 @@ async def test_a_subclass_assigns_attributes_of_its_own(
         assert {other: getattr(communicator, other) for other in others} == others
 
 
+@both_classes
 async def test_a_mixin_before_the_class(communicator_class: CommunicatorClass) -> None:
     class Mixin:
         def __init__(self, *args: Any, consumer: Any = None, **kwargs: Any) -> None:
@@ -180,6 +183,7 @@ async def test_a_mixin_before_the_class(communicator_class: CommunicatorClass) -
     await communicator.disconnect()
 
 
+@both_classes
 async def test_a_subclass_that_is_a_context_manager(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -198,3 +202,42 @@ async def test_a_subclass_that_is_a_context_manager(
         assert await communicator.receive_from() == "text"
     assert communicator.result is None
     assert communicator.future.done()
+
+
+class WithGreeting(WebsocketCommunicator):
+    """A class of another library, such as Strawberry's."""
+
+    def __init__(self, *args: Any, greeting: str = "hello", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.greeting = greeting
+
+    async def greet(self) -> object:
+        await self.send_to(self.greeting)
+        return await self.receive_from()
+
+
+@both_classes
+async def test_a_class_of_another_library_before_the_class(
+    communicator_class: CommunicatorClass,
+) -> None:
+    class Both(WithGreeting, communicator_class):  # type: ignore[misc, valid-type]
+        pass
+
+    communicator = Both(echo, "/", subprotocols=["chat"], greeting="hi")
+    assert await communicator.connect() == (True, None)
+    assert await communicator.greet() == "hi"
+    await communicator.disconnect()
+    assert communicator.scope["subprotocols"] == ["chat"]
+    if issubclass(communicator_class, RecordingWebsocketCommunicator):
+        assert len(communicator.transcript) == 5
+
+
+async def test_the_class_before_a_class_of_another_library() -> None:
+    class Both(RecordingWebsocketCommunicator, WithGreeting):
+        pass
+
+    communicator = Both(echo, "/")
+    assert await communicator.connect() == (True, None)
+    assert await communicator.greet() == "hello"
+    await communicator.disconnect()
+    assert len(communicator.transcript) == 5

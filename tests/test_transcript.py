@@ -1,5 +1,6 @@
 """The transcript: its records, and its text."""
 
+import ast
 import asyncio
 import json
 import re
@@ -8,13 +9,25 @@ import textwrap
 import time
 from collections import UserDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from channels.routing import URLRouter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
+from channels_closetest.recording import Recording
+from channels_closetest.servers import SERVERS
+from channels_closetest.transcript import (
+    PAYLOAD_WIDTH,
+    format_event,
+    format_path,
+    format_value,
+)
 from tests.events import (
     ACCEPT,
     CLOSE,
@@ -36,7 +49,7 @@ from tests.helpers import (
     readable,
 )
 from tests.hostile import NESTED, Hostile, UnhashableText
-from tests.scripts import Kind
+from tests.scripts import Boom, Kind
 
 pytestmark = ignore_undeliverable
 
@@ -81,6 +94,39 @@ async def test_the_times_are_seconds_since_the_first_event() -> None:
     assert first == 0
     assert 0 <= second < third
     assert 0.05 < third < elapsed
+
+
+def test_the_times_are_those_of_a_clock_that_is_never_set() -> None:
+    start = time.perf_counter()
+    recording = Recording()
+    assert start <= recording.made <= time.perf_counter()
+    recording.add("send", ACCEPT)
+    recording.add("send", CLOSE)
+    [(_, _, first), (_, _, second)] = recording.records
+    assert 0 == first <= second <= time.perf_counter() - start
+
+
+@pytest.mark.parametrize("ending", ["return", "raise"])
+async def test_an_end_before_any_event_is_at_0_ms(ending: str) -> None:
+    async def application(scope: object, receive: object, send: object) -> None:
+        if ending == "raise":
+            raise Boom("boom")
+
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    await failure(communicator.receive_output())
+    _, line, _ = str(communicator.transcript).splitlines()
+    assert line.startswith("     0.0 ms  the application r")
+
+
+async def test_an_end_after_an_event_has_the_time_since_the_first() -> None:
+    communicator = await having_sent(ACCEPT)
+    await asyncio.sleep(0.1)
+    communicator.stop()
+    await asyncio.wait([communicator.future])
+    *_, line, _ = str(communicator.transcript).splitlines()
+    milliseconds, _, ended = line.partition(" ms  ")
+    assert ended == "the application was cancelled"
+    assert 50 < float(milliseconds) < 60_000
 
 
 async def test_a_record_is_comparable_and_immutable() -> None:
@@ -173,6 +219,50 @@ async def test_an_event_that_is_changed_later_is_recorded_as_sent(
     )
 
 
+def test_an_event_that_is_too_deep_to_be_copied_is_recorded_as_sent() -> None:
+    sent = send(text="sent", extra=deep())
+    recording = Recording()
+    recording.add("send", sent)
+    sent["text"] = "changed"
+    [(_, event, _)] = recording.records
+    assert event["text"] == "sent"
+    assert event["extra"] is sent["extra"]
+
+
+def test_a_part_of_an_event_may_appear_in_it_twice() -> None:
+    part = {"a": [1]}
+    sent = send(first=part, second=[part, (part,)])
+    recording = Recording()
+    recording.add("send", sent)
+    part["a"].append(2)
+    [(_, event, _)] = recording.records
+    assert event == send(first={"a": [1]}, second=[{"a": [1]}, ({"a": [1]},)])
+
+
+@pytest.mark.parametrize("mapping", [UserDict, MappingProxyType])
+async def test_an_event_of_another_mapping_is_recorded_as_a_read_only_dict(
+    mapping: Any,
+) -> None:
+    events = [mapping(accept(subprotocol="chat")), mapping(send(text="1"))]
+    communicator = await having_sent(*events, subprotocols=["chat"])
+    assert [record.event for record in communicator.transcript] == [
+        CONNECT,
+        accept(subprotocol="chat"),
+        send(text="1"),
+    ]
+    for record in communicator.transcript:
+        with pytest.raises(TypeError):
+            record.event["type"] = "changed"
+    assert lines_of(communicator.transcript) == [
+        "-> connect    subprotocols chat",
+        "<- accept     subprotocol chat",
+        "<- send       1",
+    ]
+    assert await communicator.connect() == (True, "chat")
+    assert await communicator.receive_output() is events[1]
+    assert communicator.client_view == (101, "chat", [1], None, None)
+
+
 # str().
 
 
@@ -214,9 +304,18 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         {"subprotocols": ["chat"]},
         """\
         /ws/?token=old
-           0.0 ms  -> connect
+           0.0 ms  -> connect    subprotocols chat
            0.0 ms  <- accept     subprotocol chat
         a client of Daphne sees: HTTP 101, subprotocol chat""",
+    ),
+    "several subprotocols": (
+        (accept(subprotocol="v2.chat"),),
+        {"subprotocols": ["chat", "v2.chat", " "]},
+        """\
+        /ws/?token=old
+           0.0 ms  -> connect    subprotocols chat, v2.chat, ' '
+           0.0 ms  <- accept     subprotocol v2.chat
+        a client of Daphne sees: HTTP 101, subprotocol v2.chat""",
     ),
     "subprotocol and headers": (
         (accept(subprotocol="chat", headers=[(b"a", b"b")]),),
@@ -329,6 +428,43 @@ async def test_str_shows_the_events_and_what_the_client_sees(
     communicator.stop(exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("frames", "shown"),
+    [
+        (0, "HTTP 101"),
+        (1, "HTTP 101, 1 message"),
+        (2, "HTTP 101, 2 messages"),
+        (3, "HTTP 101, 3 messages"),
+    ],
+)
+async def test_the_last_line_counts_what_the_client_sees(
+    frames: int, shown: str
+) -> None:
+    communicator = await having_sent(ACCEPT, *[send(text="1")] * frames)
+    *_, line = str(communicator.transcript).splitlines()
+    assert line == f"a client of Daphne sees: {shown}"
+
+
+@pytest.mark.parametrize(
+    ("server", "sees"),
+    [
+        ("daphne", "HTTP 101, then close code 4401"),
+        ("uvicorn", "HTTP 101, 1 message, then close code 4401 why"),
+        ("hypercorn", "HTTP 101, 1 message, then close code 4401 why"),
+    ],
+)
+async def test_the_last_line_is_about_the_first_of_the_servers(
+    server: str, sees: str
+) -> None:
+    servers = [server, *(other for other in SERVERS if other != server)]
+    communicator = await having_sent(
+        ACCEPT, send(text=""), {**CLOSE, "reason": "why"}, servers=servers
+    )
+    *_, line = str(communicator.transcript).splitlines()
+    assert line == f"a client of {server.capitalize()} sees: {sees}"
+    assert communicator.client_view.messages == ([] if server == "daphne" else [""])
+
+
 async def test_str_shows_what_the_test_sends() -> None:
     communicator = await having_sent(ACCEPT)
     await communicator.send_to('{"n": 1}')
@@ -411,13 +547,29 @@ async def test_a_line_fits_into_a_terminal(name: str) -> None:
 
 async def test_a_shortened_payload_shows_its_length() -> None:
     communicator = await having_sent(
-        ACCEPT, send(text="x" * 50), send(text="y" * 51), send(bytes=b"z" * 99)
+        ACCEPT,
+        send(text="x" * 50),
+        send(text=f"<{'y' * 49}>"),
+        send(bytes=b"<%s>" % (b"z" * 97)),
+        send(text=f"{'a' * 30} {'b' * 30}"),
+        send(text=f"<{' ' * 49}>"),
     )
     assert lines_of(communicator.transcript)[2:] == [
         f"<- send       {'x' * 50}",
-        f"<- send       {'y' * 50}... (51 in all)",
-        f"<- send       b'{'z' * 48}... (99 in all)",
+        f"<- send       <{'y' * 24}...{'y' * 24}> (51 in all)",
+        f"<- send       b'<{'z' * 17}'...b'{'z' * 17}>' (99 in all)",
+        f"<- send       {'a' * 25}...{'b' * 25} (61 in all)",
+        f"<- send       <{' ' * 24}...{' ' * 24}> (51 in all)",
     ]
+
+
+@pytest.mark.parametrize(
+    "offered", [["x" * 10_000], ["chat"] * 100, ["x" * 10_000] * 100]
+)
+async def test_the_line_of_connect_fits_into_a_terminal(offered: list[str]) -> None:
+    communicator = await having_sent(subprotocols=offered)
+    [line] = lines_of(communicator.transcript)
+    assert len("   0.0 ms  " + line) <= COLUMNS
 
 
 @pytest.mark.parametrize("path", ["/" + "p" * 1_000, "/?token=" + "t" * 1_000])
@@ -563,3 +715,112 @@ async def test_no_frame_that_connect_reads_past_breaks_it(
     assert await communicator.connect() == (False, 4401)
     [message] = communicator.pre_close_messages
     assert message is value or what == "NaN"
+
+
+# Whatever the value.
+
+
+TEXTS = st.text() | st.text("'\"\\. \n\x1b\ud800\u2028\u202eaé", max_size=200)
+BYTES = st.binary(max_size=200) | st.binary(max_size=200).map(bytearray)
+VALUES = st.recursive(
+    TEXTS | BYTES | st.integers() | st.floats() | st.none() | st.booleans(),
+    lambda values: (
+        st.lists(values, max_size=20)
+        | st.lists(values, max_size=20).map(tuple)
+        | st.dictionaries(TEXTS, values, max_size=20)
+        | st.dictionaries(TEXTS, values, max_size=20).map(UserDict)
+    ),
+    max_leaves=20,
+)
+
+
+def assert_one_short_line(shown: str, width: int) -> None:
+    assert len(shown.splitlines()) == 1
+    assert shown.isprintable()
+    assert len(shown) <= width
+
+
+def unquoted(shown: str) -> Any:
+    if shown.startswith("bytearray(") and shown.endswith(")"):
+        return bytearray(ast.literal_eval(shown[len("bytearray(") : -1]))
+    return ast.literal_eval(shown)
+
+
+def is_start_and_end(shown: str, value: Any) -> bool:
+    """Whether it is the start and the end of a value, both plain or both quoted."""
+    for place in re.finditer(r"(?=\.\.\.)", shown):
+        start, end = shown[: place.start()], shown[place.start() + 3 :]
+        parts: list[tuple[Any, Any]] = [(start, end)]
+        with suppress(SyntaxError, ValueError):
+            parts.append((unquoted(start), unquoted(end)))
+        for head, tail in parts:
+            if (
+                type(head) is type(tail) is type(value)
+                and value.startswith(head)
+                and value.endswith(tail)
+                and 0 < len(head) + len(tail) < len(value)
+            ):
+                return True
+    return False
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXTS | BYTES, st.sampled_from([PAYLOAD_WIDTH, PAYLOAD_WIDTH // 2]))
+def test_text_and_bytes_are_shown_whole_or_as_their_start_and_end(
+    value: Any, width: int
+) -> None:
+    shown = format_value(value, width)
+    size = f" ({len(value)} in all)"
+    assert_one_short_line(shown, width + 2 * len("bytearray()") + len(f"...{size}"))
+    is_plain = isinstance(value, str) and value.isprintable() and value.strip() == value
+    if is_plain and 0 < len(value) <= width:
+        assert shown == value
+    elif shown.endswith(size):
+        assert is_start_and_end(shown.removesuffix(size), value)
+    else:
+        assert unquoted(shown) == value
+
+
+@settings(deadline=None, max_examples=300)
+@given(VALUES)
+def test_any_value_is_shown_on_one_short_line(value: object) -> None:
+    longest = PAYLOAD_WIDTH + 2 * len("bytearray()") + len("... (200 in all)")
+    assert_one_short_line(format_value(value), longest)
+
+
+EVENTS = st.dictionaries(
+    st.sampled_from(
+        ["text", "bytes", "code", "reason", "subprotocol", "headers", "status", "body"]
+    )
+    | st.text(),
+    VALUES,
+    max_size=4,
+)
+TYPES = [
+    *["connect", "receive", "disconnect", "accept", "send", "close", "unknown"],
+    *["http.response.start", "http.response.body"],
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(EVENTS, st.sampled_from(TYPES), st.sampled_from([dict, UserDict]))
+def test_any_event_is_shown_on_one_short_line(
+    keys: dict[str, object], kind: str, mapping: Any
+) -> None:
+    event = mapping({**keys, "type": f"websocket.{kind}"})
+    assert_one_short_line(format_event(event), 2 * COLUMNS)
+    assert_one_short_line(format_event(event, width=10), 2 * COLUMNS)
+
+
+@settings(deadline=None, max_examples=300)
+@given(VALUES, VALUES)
+def test_any_path_is_shown_on_one_short_line(path: object, query: object) -> None:
+    assert_one_short_line(
+        format_path({"path": path, "query_string": query}), 2 * COLUMNS
+    )
+    assert_one_short_line(format_path({"path": path}), COLUMNS)
+
+
+@pytest.mark.parametrize("scope", [None, "text", [], 1])
+def test_a_scope_that_is_not_a_mapping_has_no_path(scope: object) -> None:
+    assert format_path(scope) == "?"

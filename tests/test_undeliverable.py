@@ -1,15 +1,18 @@
 """``client_view`` and ``undeliverable``, and the servers that they are about."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from channels.consumer import AsyncConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
 
 from channels_closetest import ClientView, RecordingWebsocketCommunicator, client_view
 from channels_closetest.servers import SERVERS
 from tests.cases import CLOSE_4000, script
-from tests.events import FRAME, accept, close, send
-from tests.helpers import communicator_for
+from tests.events import CONNECT, FRAME, accept, close, send
+from tests.helpers import communicator_for, message
 from tests.scripts import Script, scripted
 
 # The attribute servers.
@@ -49,19 +52,54 @@ async def test_servers_can_be_changed_during_a_test() -> None:
     "servers",
     [(), [], "uvicorn", {"uvicorn"}, ("granian",), ("daphne", "Uvicorn"), None, ([],)],
 )
-async def test_unknown_servers_are_a_value_error(servers: object) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda it: it.connect(),
+        lambda it: it.receive_output(),
+        lambda it: it.receive_from(),
+        lambda it: it.receive_nothing(),
+        lambda it: it.send_input(CONNECT),
+        lambda it: it.send_to("anything"),
+        lambda it: it.wait_closed(),
+        lambda it: it.disconnect(),
+        lambda it: it.wait(),
+    ],
+)
+async def test_unknown_servers_are_a_value_error_from_the_first_call(
+    servers: object, call: Any
+) -> None:
     communicator = communicator_for(script(accept()), servers=servers)
+    with pytest.raises(ValueError) as raised:
+        await call(communicator)
+    assert str(raised.value) == (
+        "servers must be a list or tuple with one or more of"
+        f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
+    )
+
+
+async def test_unknown_servers_do_not_start_the_application() -> None:
+    communicator = communicator_for(script(accept()), servers=("Daphne",))
+    with pytest.raises(ValueError):
+        await communicator.connect()
+    assert communicator._future is None
+    communicator.servers = ("daphne",)
     assert await communicator.connect() == (True, None)
-    for name in ["client_view", "undeliverable", "transcript"]:
-        with pytest.raises(ValueError) as raised:
-            getattr(communicator, name)
-        assert str(raised.value) == (
-            "servers must be a list or tuple with one or more of"
-            f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
-        )
-    # An exception is explained nevertheless.
-    with pytest.raises(asyncio.TimeoutError):
-        await communicator.receive_output(0)
+    assert len(communicator.transcript) == 2
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize("error", [KeyError, None])
+async def test_unknown_servers_leave_no_task_behind_a_block(
+    error: type[Exception] | None,
+) -> None:
+    with pytest.raises(error or ValueError):
+        async with communicator_for(script(accept())) as communicator:
+            await communicator.connect()
+            communicator.servers = ("Daphne",)
+            if error is not None:
+                raise error
+    assert communicator.future.done()
 
 
 @pytest.mark.parametrize("servers", [(), ("nginx",), "daphne", None])
@@ -130,3 +168,65 @@ async def test_client_view_has_the_close_code_that_the_client_sent(code: int) ->
     await communicator.disconnect(code=code)
     assert communicator.client_view == before._replace(close_code=code, close_reason="")
     assert communicator.undeliverable == []
+
+
+# What the test does that no client can do.
+
+
+ONE_CONNECTION = "One communicator is one connection: make another"
+
+
+class Connecting(AsyncWebsocketConsumer):
+    """Responds with the events of its script to every ``websocket.connect``."""
+
+    def __init__(self, events: Sequence[Any]) -> None:
+        super().__init__()
+        self.events = events
+
+    async def connect(self) -> None:
+        for event in self.events:
+            await AsyncConsumer.send(self, event)
+
+
+@pytest.mark.parametrize(
+    ("response", "shown", "outcome"),
+    [
+        (accept(), "accept", "accepted again, because the test has connected twice"),
+        (close(), "close 1000", "sent after the test has connected twice"),
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_second_connect_is_a_fault_of_the_test(
+    response: Any, shown: str, outcome: str, strict: bool
+) -> None:
+    application = Connecting.as_asgi(events=[response])
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    first = await communicator.connect()
+    assert communicator.undeliverable == []
+    view = communicator.client_view
+    communicator.strict = strict
+    if strict:
+        text = await message(communicator.connect())
+        assert text.splitlines()[1:] == [
+            shown,
+            f"  {outcome}: the client receives nothing.",
+            f"  {ONE_CONNECTION}.",
+        ]
+    else:
+        assert await communicator.connect() == first
+    assert communicator.undeliverable == [
+        (response, f"{outcome}: the client receives nothing", ONE_CONNECTION)
+    ]
+    # What the test has done wrong changes nothing for a client.
+    assert communicator.client_view == view
+    communicator.strict = False
+    await communicator.disconnect()
+
+
+async def test_a_second_accept_is_a_fault_of_the_consumer() -> None:
+    application = Connecting.as_asgi(events=[accept(), accept()])
+    async with RecordingWebsocketCommunicator(application, "/ws/") as communicator:
+        await communicator.connect()
+        [found] = communicator.undeliverable
+        assert found.outcome.startswith("a second accept(): the client receives ")
+        assert found.remedy == "Call accept() once"

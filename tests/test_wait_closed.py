@@ -81,6 +81,12 @@ CLOSINGS = {
         4401,
         [{"type": "jwt-expired"}],
     ),
+    "closed twice, the first read": Closing(
+        Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME, close(code=4000))),
+        [connect, receive, wait_for_output],
+        4401,
+        [{"type": "jwt-expired"}],
+    ),
     "an unknown event before the close": Closing(
         Script((ACCEPT, UNKNOWN, FRAME, CLOSE_WITH_REASON)), [connect], 4401, ["hello"]
     ),

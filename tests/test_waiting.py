@@ -268,8 +268,8 @@ async def test_a_timeout_of_0_returns_what_is_queued(
         await asyncio.sleep(0)
     assert await communicator.receive_output(0) == ACCEPT
     assert await communicator.receive_from(0) == JSON_FRAME["text"]
-    with pytest.raises(asyncio.TimeoutError):
-        await communicator.receive_output(0)
+    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(communicator.receive_output(0), 2 * AT_ONCE)
 
 
 # Timeouts.
@@ -593,6 +593,71 @@ async def test_tasks_receive_in_the_order_in_which_they_called(
     with within(AT_ONCE):
         assert [await first, await second] == ["first", "second"]
     communicator.stop()
+
+
+@pytest.mark.parametrize("cause", ["event", "crash", "return"])
+async def test_every_waiting_call_returns_when_something_happens(cause: str) -> None:
+    happened = asyncio.Event()
+
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await happened.wait()
+        if cause == "crash":
+            raise Boom("boom")
+        if cause == "event":
+            await send(JSON_FRAME)  # type: ignore[arg-type]
+            await hanging(scope, receive, send)
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    waiting = [
+        asyncio.ensure_future(communicator.receive_nothing(TIMEOUT)) for _ in range(3)
+    ]
+    receiving = [
+        asyncio.ensure_future(call(communicator, name, TIMEOUT))
+        for name in CALLS_THAT_WAIT
+        if cause != "event"  # which only one of them receives
+    ]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    happened.set()
+    _, pending = await asyncio.wait([*waiting, *receiving], timeout=AT_ONCE)
+    assert pending == set()
+    assert [task.result() for task in waiting] == [cause != "event"] * 3
+    expected = Boom if cause == "crash" else asyncio.TimeoutError
+    assert [type(task.exception()) for task in receiving] == [expected] * len(receiving)
+    communicator.stop(exceptions=False)
+
+
+@both_classes
+async def test_receive_nothing_returns_as_soon_as_something_is_sent(
+    communicator_class: CommunicatorClass,
+) -> None:
+    application = late(JSON_FRAME)
+    with within(AT_ONCE):
+        assert not await communicator_class(application, "/").receive_nothing(TIMEOUT)
+
+
+@both_classes
+@pytest.mark.parametrize("name", ["wait", "disconnect"])
+@pytest.mark.parametrize("timeout", [0, -1])
+async def test_a_timeout_of_0_ends_the_application_at_once(
+    communicator_class: CommunicatorClass, name: str, timeout: int
+) -> None:
+    communicator = communicator_class(hanging, "/")
+    await communicator.send_input(CONNECT)
+    with within(AT_ONCE):
+        await asyncio.wait_for(call(communicator, name, timeout), AT_ONCE)
+    assert communicator.future.cancelled()
+
+
+@each_call
+@pytest.mark.parametrize("timeout", [0, -1])
+async def test_a_timeout_of_0_does_not_wait(name: str, timeout: int) -> None:
+    communicator = RecordingWebsocketCommunicator(hanging, "/")
+    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(call(communicator, name, timeout), 2 * AT_ONCE)
+    assert communicator.future.cancelled()
 
 
 async def test_a_crash_ends_all_waiting_calls() -> None:

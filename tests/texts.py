@@ -9,9 +9,27 @@ WAITING_HERE = "The application is waiting here (most recent call last):\n"
 HOW_TO_UNBLOCK = "Unblock it, or pass a longer timeout."
 
 
+_HANDLED = "The consumer is idle: it has handled every event that it received.\n"
+
+
+#: In the failure of a call that receives.
 IDLE = (
-    "The consumer is idle: it has handled every event that it received.\n"
-    "Send from one of its handlers, or send it an event that it answers."
+    f"{_HANDLED}Send from one of its handlers, or send it an event that it answers. If"
+    " it waits for group_send(), compare the name of the group: a message reaches only"
+    " the channels that are in the group when it is sent."
+)
+
+
+#: In the failure of wait_closed().
+NOT_CLOSED = (
+    f"{_HANDLED}Call close() in one of its handlers, send it an event after which it"
+    " closes, or call disconnect() to close from the side of the client."
+)
+
+
+CLOSED = (
+    "The consumer is idle: it has closed with 4401.\n"
+    "The test has received that, and nothing can follow it."
 )
 
 
@@ -19,6 +37,21 @@ UNANSWERED = (
     "The consumer is idle: it has not responded to the handshake.\n"
     "Call accept() or close() in its connect()."
 )
+
+
+SUPPRESSES = "it suppresses CancelledError here (most recent call last):\n"
+
+
+HOW_TO_STOP = "Let CancelledError pass, or raise it again."
+
+
+FORCED_BEFORE = (
+    "The application was forced to stop, because it suppressed CancelledError when an"
+    f" earlier call cancelled it.\n{HOW_TO_STOP}"
+)
+
+
+ONE_CONNECTION = "One communicator is one connection: make another."
 
 
 RETURNED = "Send before it returns, or before a handler raises StopConsumer."
