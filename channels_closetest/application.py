@@ -158,8 +158,9 @@ class ApplicationRun:
             interruption: Interruption | None = None
             if self.is_forced:
                 interruption = "forced"
-                if not task.cancelled():
-                    task.exception()  # ours: it shall not be logged as never retrieved
+                # What close() has caused shall not be logged as never retrieved.
+                with contextlib.suppress(asyncio.CancelledError):
+                    task.exception()
             elif task.cancelled():
                 interruption = "cancelled"
             self.recording.end(interruption, self.exception, code)
@@ -169,7 +170,7 @@ class ApplicationRun:
         self.output_queue.loop = task.get_loop()
         #: The tasks that the application has started.
         self.started = started = StartedTasks(task)
-        if is_done:
+        if is_done:  # pragma: no cover - eager tasks exist since Python 3.12
             ended(task)
         else:
             # Before anything that awaits the application adds a callback of its own.

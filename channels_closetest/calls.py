@@ -24,6 +24,7 @@ from .failures import (
     DISCONNECTED,
     FORCED_BEFORE,
     LOOP_ENDED,
+    NOT_STARTED,
     RETURNED,
     format_crashed,
     format_ended,
@@ -204,7 +205,7 @@ def _explain(
 def explain_with_transcript(
     exception: BaseException, communicator: ExplainedCommunicator, failed: bool
 ) -> None:
-    if not hasattr(BaseException, "add_note"):
+    if not hasattr(BaseException, "add_note"):  # pragma: no cover
         return  # Python 3.10 shows no notes
     try:
         servers = known_servers(communicator)
@@ -256,10 +257,12 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
         else:
             how, do = RETURNED
         return format_ended(str(call), expected, seen, how, do)
-    where, stuck = "", run.find_stuck()
-    if stuck is not None and run.is_forced:
+    stuck = run.find_stuck()
+    if stuck is None:
+        where = NOT_STARTED
+    elif run.is_forced:
         where = run.format_not_stopped()
-    elif stuck is not None:
+    else:
         where = format_stuck(run.recording, call.name, *stuck)
     return format_timed_out(str(call), expected, seen, where)
 

@@ -33,6 +33,7 @@ OTHER_LOOP = (
     "Use one event loop for the whole conversation: one async_to_sync() around all"
     " of it, or the same loop for the fixture and the test."
 )
+NOT_STARTED = "The application has not been started.\nCall connect() first."
 CANCELLED = "The application was cancelled, but not by a call that timed out."
 
 

@@ -225,6 +225,21 @@ async def test_a_subclass_that_reads_the_queue_itself_is_told_of_the_crash() -> 
         )
 
 
+async def test_a_timeout_before_the_application_is_started_is_explained() -> None:
+    class Failing(RecordingWebsocketCommunicator):
+        async def receive_output(self, timeout: float | None = 1) -> Any:
+            raise asyncio.TimeoutError
+
+    communicator = Failing(scripted(Script(()), "async"), "/ws/")
+    if communicator._future is None:  # asgiref before 3.9 starts it at once
+        assert await message(communicator.receive_from()) == (
+            "receive_from(timeout=1) timed out. Waiting for: a data frame."
+            " Received: nothing.\n"
+            "The application has not been started.\nCall connect() first."
+        )
+    communicator.stop()
+
+
 async def test_a_timeout_of_a_subclass_that_reads_the_queue_itself_is_explained() -> (
     None
 ):

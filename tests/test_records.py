@@ -353,3 +353,17 @@ async def test_denial_response_has_what_can_be_read_of_a_malformed_denial(
     assert communicator.denial_response == response
     read_all_records(communicator)
     await communicator.disconnect()
+
+
+async def test_a_memoryview_that_has_been_released_is_kept_as_it_is() -> None:
+    released = memoryview(b"payload")
+    released.release()
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((ACCEPT, send(bytes=released), CLOSE_WITH_REASON)), "asgi"), "/"
+    )
+    await communicator.connect()
+    assert await communicator.wait_closed() == 4401
+    [kept] = communicator.pre_close_messages
+    assert kept is released
+    read_all_records(communicator)
+    await communicator.disconnect()

@@ -693,3 +693,56 @@ async def test_the_end_of_one_communicator_does_not_affect_others(kind: Kind) ->
         if script.ending == "wait":
             await communicator.disconnect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# At the edges.
+
+
+@both_classes
+async def test_an_event_sent_while_the_deadline_passes_is_received(
+    communicator_class: type[WebsocketCommunicator],
+) -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        await asyncio.sleep(0.02)
+        time.sleep(0.3)  # blocks the event loop until the deadline has passed
+        await send(JSON_FRAME)  # type: ignore[arg-type]
+        await hanging(scope, receive, send)
+
+    communicator = communicator_class(application, "/")
+    assert await communicator.receive_output(0.1) is JSON_FRAME
+    communicator.stop()
+
+
+async def test_wait_stops_the_application_although_it_is_cancelled_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channels_closetest.application, "SHUTDOWN_TIMEOUT", 0.1)
+    suppressed = asyncio.Event()
+
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        with suppress(asyncio.CancelledError):
+            await hanging(scope, receive, send)
+        suppressed.set()
+        await hanging(scope, receive, send)
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    waiting = asyncio.ensure_future(communicator.wait(0.01))
+    await suppressed.wait()
+    waiting.cancel()
+    # As the parent, it suppresses its own cancellation.
+    await waiting
+    assert communicator.future.cancelled()
+
+
+async def test_a_pending_call_may_be_closed_by_the_garbage_collector() -> None:
+    communicator = RecordingWebsocketCommunicator(echo, "/")
+    call = communicator.receive_from(TIMEOUT)
+    call.send(None)
+    call.close()
+    await communicator.send_to("still running")
+    assert await communicator.receive_from() == "still running"
+    communicator.stop()
