@@ -18,7 +18,7 @@ from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
 
 from .database import TransactionGuard
-from .failures import OTHER_LOOP, format_not_stopped
+from .failures import OTHER_LOOP, format_suppressing
 from .recording import Direction, Interruption, Recording, event_type
 from .stuck import StartedTasks, Stuck, find_stack, find_stuck, format_task
 
@@ -69,11 +69,13 @@ class RecordingQueue(asyncio.Queue[Any]):
     async def wait_until(
         self, condition: Callable[[], bool], timeout: float | None
     ) -> bool:
-        """Wait until the condition holds, which each event and ``wake()`` may change.
+        """Wait until ``condition()`` is true.
 
-        Return False if the timeout expires first. One of 0 or less has expired in the
-        next turn of the event loop, whatever happens in it, as with the parent class.
-        Raise ``RuntimeError`` in any event loop but the application's.
+        It is checked after every event and every ``wake()``. Return False if
+        ``timeout`` (in seconds, None for no limit) expires first. A timeout of 0 or
+        less expires after one turn of the event loop, even if the condition has become
+        true in it, as with the parent class. Raise ``RuntimeError`` in any event loop
+        but the application's. If this call is cancelled, nothing is lost.
         """
         if condition():
             return True
@@ -82,9 +84,9 @@ class RecordingQueue(asyncio.Queue[Any]):
             raise RuntimeError(OTHER_LOOP)
         # The clock of the event loop, because that of the test may be frozen.
         deadline = None if timeout is None else loop.time() + timeout
-        # Most applications answer within one turn, and a turn takes no timer. When the
-        # second one is over, what the application scheduled before it answered has run,
-        # as with the parent class.
+        # Most applications answer within one turn of the event loop, and a turn costs
+        # no timer. One more follows, because the parent's Queue.get() also returns a
+        # turn after the event was put, and tests rely on what runs in that turn.
         await _next_turn()
         if timeout is not None and timeout <= 0:
             return False
@@ -100,7 +102,7 @@ class RecordingQueue(asyncio.Queue[Any]):
     async def _wait_for_change(
         self, loop: asyncio.AbstractEventLoop, deadline: float | None
     ) -> bool:
-        """Return True when an event is put or ``wake()`` is called, False too late."""
+        """Return True after an event or ``wake()``, and False at the deadline."""
         waiter: asyncio.Future[bool] = loop.create_future()
         timer = None
         if deadline is not None:
@@ -116,7 +118,7 @@ class RecordingQueue(asyncio.Queue[Any]):
 
 @types.coroutine
 def _next_turn() -> Generator[None, None, None]:
-    """Let the event loop go on once. Not asyncio.sleep(0), which tests replace."""
+    """Suspend for one turn of the event loop. Not asyncio.sleep(0): tests patch it."""
     yield
 
 
@@ -128,7 +130,7 @@ def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
 class ApplicationRun:
     """The run of one application: its queues, its task, and what has passed.
 
-    Apart from the communicator, for the reason above.
+    It does not hold the communicator, for the reason given at ``RecordingQueue``.
     """
 
     #: None until the application is started.
@@ -137,7 +139,10 @@ class ApplicationRun:
     stuck: Stuck | None = None
     #: Where it was waiting after it had suppressed its cancellation.
     suppressing: StackSummary | None = None
+    #: Whether stop() has closed its coroutine.
     is_forced = False
+    #: Set by watch(), together with the task.
+    started: StartedTasks
     #: Which call of wait() or disconnect() has cancelled it, if one has.
     cancelled_by_wait = ""
     last_output: Any = None
@@ -148,17 +153,19 @@ class ApplicationRun:
         self.output_queue = RecordingQueue(self.recording, "send")
 
     def watch(self, task: asyncio.Task[Any], guard: TransactionGuard) -> None:
+        """Record the end of the task, and restore then what it needed replaced."""
         # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
         is_done = task.done()
         code = None if is_done else getattr(task.get_coro(), "cr_code", None)
 
         def ended(task: asyncio.Task[Any]) -> None:
             guard.release()
-            started.leave()
+            started.leave(task)
             interruption: Interruption | None = None
             if self.is_forced:
                 interruption = "forced"
-                # What close() has caused shall not be logged as never retrieved.
+                # close() leaves a RuntimeError in the task. Retrieve it, or asyncio
+                # logs it.
                 with contextlib.suppress(asyncio.CancelledError):
                     task.exception()
             elif task.cancelled():
@@ -168,7 +175,6 @@ class ApplicationRun:
 
         self.task = task
         self.output_queue.loop = task.get_loop()
-        #: The tasks that the application has started.
         self.started = started = StartedTasks(task)
         if is_done:  # pragma: no cover - eager tasks exist since Python 3.12
             ended(task)
@@ -185,14 +191,20 @@ class ApplicationRun:
         return self.recording.ending is not None
 
     async def wait_until_ended(self, timeout: float | None) -> None:
-        await self.output_queue.wait_until(self.has_ended, timeout)
+        """Wait for the application, and for what watch() does at its end."""
+        if self.task is None:
+            return
+        if await self.output_queue.wait_until(self.task.done, timeout):
+            while not self.has_ended():
+                await _next_turn()
 
     async def stop(self) -> None:
         """Cancel the application until it has ended.
 
-        If it suppresses its cancellation, cancel it again every second, and in the end
-        close its coroutine. Raise ``AssertionError`` if even that does not end it. If
-        this call is cancelled, raise that when the application has ended.
+        If it suppresses its cancellation, cancel it again ``SHUTDOWN_TIMEOUT`` seconds
+        later, ``MAX_CANCELLATIONS`` times in all, then close its coroutine. Raise
+        ``AssertionError`` if even that does not end it. If this call is cancelled,
+        raise that when the application has ended.
         """
         __tracebackhide__ = True
         task = self.task
@@ -200,6 +212,7 @@ class ApplicationRun:
             return
         self.assert_own_loop()
         if task.done():
+            # Its done callbacks run in the next turn of the event loop.
             await self.wait_until_ended(None)
             return
         self.stuck = find_stuck(task, self.started)
@@ -212,7 +225,8 @@ class ApplicationRun:
                 # GeneratorExit.
                 self.is_forced = True
                 coroutine: Any = task.get_coro()
-                with contextlib.suppress(RuntimeError):
+                # RuntimeError if it ignores that, and whatever else it raises instead.
+                with contextlib.suppress(Exception):
                     coroutine.close()
             task.cancel()
             try:
@@ -224,16 +238,16 @@ class ApplicationRun:
         if cancelled is not None:
             raise cancelled
         if not task.done():
-            self.assert_stopped()
+            raise AssertionError(self.format_suppressing())
 
     def assert_stopped(self) -> None:
         """Raise ``AssertionError`` if the application suppressed its cancellation."""
         __tracebackhide__ = True
         if self.is_forced:
-            raise AssertionError(self.format_not_stopped())
+            raise AssertionError(self.format_suppressing())
 
-    def format_not_stopped(self) -> str:
-        return format_not_stopped(self.suppressing, is_forced=not self.is_running)
+    def format_suppressing(self) -> str:
+        return format_suppressing(self.suppressing, has_stopped=not self.is_running)
 
     def assert_own_loop(self) -> None:
         """Raise ``RuntimeError`` in any event loop but the application's."""
@@ -277,7 +291,12 @@ class ApplicationRun:
         """The tasks that the application started, if they outlive it."""
         if self.task is None or not self.task.done():
             return ()
-        return tuple(format_task(task) for task in self.started if not task.done())
+        return tuple(map(format_task, self.started.running()))
+
+    @property
+    def crashed_tasks(self) -> tuple[BaseException, ...]:
+        """What the tasks that the application started have raised."""
+        return () if self.task is None else tuple(self.started.crashes)
 
     @property
     def loop_has_ended(self) -> bool:
@@ -314,7 +333,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     @input_queue.setter
     def input_queue(self, queue: asyncio.Queue[Any]) -> None:
-        pass
+        """Ignore what asgiref before 3.9 assigns."""
 
     @property
     def output_queue(self) -> asyncio.Queue[Any]:
@@ -322,7 +341,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     @output_queue.setter
     def output_queue(self, queue: asyncio.Queue[Any]) -> None:
-        pass
+        """Ignore what asgiref before 3.9 assigns."""
 
     @property
     def future(self) -> asyncio.Task[Any]:
@@ -375,6 +394,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     ) -> bool:
         run, future = self._application_run, self.future
         run.raise_if_forced()
+        # For its check of the application; the waiting is ours.
         nothing: bool = await super().receive_nothing(0)
         if future.get_loop() is not asyncio.get_running_loop():
             # The parent, which sleeps, may be called in any event loop.

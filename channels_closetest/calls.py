@@ -92,7 +92,7 @@ class CallState:
     def __init__(self) -> None:
         #: Set by a call that fails, for its explanation, which follows at once.
         self.received: Received | None = None
-        #: The text that the last failure was given, and an outer call may replace.
+        #: The text set by the last _explain(); an enclosing call replaces it.
         self.explanation = ""
         #: The call that has cancelled the application because it timed out.
         self.timed_out_before = ""
@@ -122,7 +122,7 @@ class ExplainedCommunicator(RecordingApplicationCommunicator):
 def explained(method: _Method) -> _Method:
     """Explain every exception that leaves the method, and check ``strict``.
 
-    Where an explained method calls another one, the outermost has the last word.
+    Where an explained method calls another one, the outermost determines the text.
     """
 
     @functools.wraps(method)
@@ -148,7 +148,7 @@ async def _strictly(
     Calls are kept by their task, because a task that is started during a call makes
     calls of its own.
     """
-    __tracebackhide__ = True
+    __tracebackhide__ = True  # pytest skips frames with this local variable
     calling, task = communicator._call_state.calling, asyncio.current_task()
     if task in calling:
         return await call
@@ -166,7 +166,7 @@ async def _strictly(
 def explain(
     exception: BaseException, communicator: ExplainedCommunicator, call: Call
 ) -> None:
-    """Give a text to an exception that has none, and let it carry the transcript."""
+    """Set the text of an exception that has none, and attach the transcript."""
     if type(exception) is GeneratorExit:
         return  # the call is garbage-collected
     # Nothing ever takes the place of an exception: some refuse attributes.
@@ -216,7 +216,7 @@ def explain_with_transcript(
 
 
 def without_our_frames(exception: BaseException) -> None:
-    """Take our frames out of a traceback: what is above and below is of use."""
+    """Remove our frames from a traceback: those of test and application remain."""
     with contextlib.suppress(Exception):
         kept = [
             (frame, position, line)
@@ -250,7 +250,9 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
     )
     if run.ended_on_its_own:
         crash = run.exception()
-        if crash is not None:  # a subclass reads the queue itself
+        if crash is not None:
+            # A subclass overrides receive_output() and reads the queue: otherwise the
+            # crash itself would have been raised.
             how, do = format_crashed(crash)
         elif _has_disconnected(communicator):
             how, do = DISCONNECTED
@@ -261,7 +263,7 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
     if stuck is None:
         where = NOT_STARTED
     elif run.is_forced:
-        where = run.format_not_stopped()
+        where = run.format_suppressing()
     else:
         where = format_stuck(run.recording, call.name, *stuck)
     return format_timed_out(str(call), expected, seen, where)
@@ -290,11 +292,13 @@ def _has_disconnected(communicator: ExplainedCommunicator) -> bool:
 def warn_of_first_frame(communicator: ExplainedCommunicator) -> None:
     """Warn if the first data frame reaches no client."""
     records = communicator._application_run.recording.records
-    position = next(
+    frames = (
         position
         for position, (direction, event, _) in enumerate(records)
         if direction == "send" and event_type(event) == "websocket.send"
     )
+    # None if a subclass has made up the frame in its receive_output().
+    position = next(frames, -1)
     for finding in replay_of(communicator, position + 1).findings:
         if finding.position == position:
             warning = UndeliverableWarning(format_undeliverable(finding.undeliverable))
@@ -354,6 +358,7 @@ def transcript_of(
         _missing_keys(scope),
         _consumer_class(communicator),
         run.running_tasks,
+        run.crashed_tasks,
     )
     return Transcript(run.recording, about)
 

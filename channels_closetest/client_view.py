@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .recording import Direction, Ending, event_type, read_only
-from .servers import ENDINGS, RULES, Client, Connection, Effect, Rule
+from .servers import ENDINGS, OTHER, RULES, Client, Connection, Effect, Rule
 
 
 class ClientView(NamedTuple):
@@ -32,7 +32,7 @@ class ClientView(NamedTuple):
 
 
 class Undeliverable(NamedTuple):
-    """An event that the application sent and that some client does not receive so."""
+    """An event of the application that some client does not receive as sent."""
 
     #: The ASGI event, as sent.
     event: Any
@@ -117,7 +117,7 @@ class Replay:
             return
         self._has_ended = True
         if ending.interruption is not None:
-            return  # on a server, the application would go on
+            return  # a server does not cancel it: it would continue
         exception = ending.exception()
         for server, connection in self._connections.items():
             if connection.phase in ENDINGS:
@@ -151,7 +151,7 @@ class Replay:
         """Do what the server does, and yield the rules that apply."""
         rest: Mapping[str, Any] | None = event
         rules = RULES[connection.phase]
-        for rule in rules.get(event_type(event), rules["any other"]):
+        for rule in rules.get(event_type(event), rules[OTHER]):
             if self._applies(rule, rest):
                 effect: Effect = getattr(rule.effects, server)
                 yield rule, effect

@@ -45,8 +45,8 @@ _Result = TypeVar("_Result")
 class _Recorded(Generic[_Result]):
     """A property that an attribute of the instance overrides.
 
-    Unlike ``property`` it has no ``__set__()``: suites assign attributes of any name,
-    and what they assign wins.
+    Unlike ``property`` it is a non-data descriptor: suites assign attributes of any
+    name, and an assigned attribute takes precedence.
     """
 
     def __init__(self, get: Callable[[Any], _Result]) -> None:
@@ -85,7 +85,7 @@ class _KeptPayloads:
 
 
 class _Reading:
-    """Receives events until the right one comes, with one deadline for all of them."""
+    """Receives events with one deadline for all, and keeps the payloads of frames."""
 
     #: How many events it has received, and how many of them were data frames.
     events = 0
@@ -138,7 +138,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         subprotocols: Iterable[str] | None = None,
         spec_version: int | None = None,
     ) -> None:
-        # Past RecordingApplicationCommunicator, which takes other arguments.
+        # Skip RecordingApplicationCommunicator.__init__(application, scope), which is
+        # for subclasses that skip this constructor.
         super(RecordingApplicationCommunicator, self).__init__(
             application, path, headers, subprotocols, spec_version
         )
@@ -326,13 +327,14 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                         raise AssertionError(format_denied(recording.denial_response))
                 event, kind = await reading.receive()
                 if kind == "websocket.close":
+                    # The first close counts. There is none if a subclass made it up.
                     return close_code(recording.close or event)
         except BaseException:
             self.__fail(reading)
             raise
 
     def __fail(self, reading: _Reading) -> None:
-        """Keep what no call returns any more; let the failure say what came instead."""
+        """Keep unread frames if the application has crashed; note what was received."""
         self._call_state.received = reading
         run = self._application_run
         if run.was_cancelled or run.exception() is not None:
@@ -408,17 +410,17 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         """
         __tracebackhide__ = True
         if exceptions and self._application_run.is_forced:
-            return
+            return  # what the task holds is the RuntimeError of a closed coroutine
         try:
             super().stop(exceptions)
         except BaseException as exception:
-            if exceptions:  # not __del__(), which the interpreter calls as it exits
+            if exceptions:  # which __del__() does not want, perhaps as Python exits
                 explain(exception, self, Call(type(self).stop))
             raise
 
     async def __aenter__(self: _Communicator) -> _Communicator:
         """Return the communicator, not connected: a test may expect a rejection."""
-        # The transcript begins here, see TranscriptNote.
+        # Make the recording now: TranscriptNote compares its time with an exception's.
         self._application_run
         return self
 

@@ -44,8 +44,8 @@ class TransactionGuard:
         global _replaced
         with _lock:
             self._reference = weakref.ref(self, _release)
-            # Before the question whether it is the first: a garbage collection after
-            # the answer may release what was the last.
+            # Before len() is read: a garbage collection in between may release the last
+            # of the other guards.
             _guards.add(self._reference)
             current = _channels_db.close_old_connections
             # A replacement that the suite made since the first guard stays in place.

@@ -34,7 +34,10 @@ OTHER_LOOP = (
     " of it, or the same loop for the fixture and the test."
 )
 NOT_STARTED = "The application has not been started.\nCall connect() first."
-CANCELLED = "The application was cancelled, but not by a call that timed out."
+CANCELLED = (
+    "The application was cancelled by stop(), by future.cancel() or by itself.\n"
+    "Do that last, or make another communicator."
+)
 
 
 def format_received(events: int, frames: int, denial: DenialResponse | None) -> str:
@@ -103,8 +106,10 @@ def format_stuck(
         f"A task that the application started has raised {format_exception(crash)}."
         for crash in crashes
     ]
+    if is_idle and crashes and not stacks:
+        return "\n".join([*parts, "The consumer is idle. Fix that task first."])
     if is_idle and not stacks:
-        return "\n".join([*parts, format_idle(recording, call)])
+        return format_idle(recording, call)
     whose = "The application is" if not is_idle else "The consumer has a task that is"
     for stack in stacks:
         parts.append(
@@ -156,11 +161,11 @@ def format_waited_before(call: str) -> str:
     )
 
 
-def format_not_stopped(
-    suppressing: traceback.StackSummary | None, is_forced: bool
+def format_suppressing(
+    suppressing: traceback.StackSummary | None, has_stopped: bool
 ) -> str:
     """Return where an application suppresses its cancellation."""
-    happened = "was forced to stop" if is_forced else "did not stop"
+    happened = "was forced to stop" if has_stopped else "did not stop"
     where = "" if suppressing is None else "".join(suppressing.format())
     return (
         f"The application {happened}: it suppresses CancelledError here (most recent"
@@ -176,8 +181,8 @@ def format_no_answer(event: object) -> str:
     )
 
 
-def format_denied(denial: DenialResponse | None) -> str:
-    status = "?" if denial is None else format_value(denial.status)
+def format_denied(denial: DenialResponse) -> str:
+    status = format_value(denial.status)
     return (
         "wait_closed() expected websocket.close, but the application has denied the"
         f" handshake with HTTP {status}.\nSee denial_response."

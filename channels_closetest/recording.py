@@ -69,11 +69,13 @@ class Recording:
     #: None until the application has ended.
     ending: Ending | None = None
     _start = 0.0
-    # What the first records contain, as many as _read_on() has read.
-    _read = 0
+    # What the first records contain, as many as _read_new_records() has read.
+    _read_count = 0
     _accepted = False
     _close: Mapping[str, Any] | None = None
-    _denial: list[Mapping[str, Any]] = []  # replaced by the first that is not empty
+    _denial: list[Mapping[str, Any]] = (
+        []
+    )  # never changed: _read_new_records() assigns another
 
     def __init__(self) -> None:
         #: When it was made, on the clock of now().
@@ -100,19 +102,19 @@ class Recording:
     @property
     def accepted(self) -> bool:
         """Whether the application has sent ``websocket.accept``."""
-        self._read_on()
+        self._read_new_records()
         return self._accepted
 
     @property
     def close(self) -> Mapping[str, Any] | None:
         """The first ``websocket.close`` of the application."""
-        self._read_on()
+        self._read_new_records()
         return self._close
 
     @property
     def denial_response(self) -> DenialResponse | None:
         """The first denial response of the application, as far as it has been sent."""
-        self._read_on()
+        self._read_new_records()
         if not self._denial:
             return None
         start, *parts = self._denial
@@ -126,7 +128,7 @@ class Recording:
     @property
     def denial_in_progress(self) -> bool:
         """Whether a denial response has started, and more of its body is to come."""
-        self._read_on()
+        self._read_new_records()
         return self._expects_body()
 
     def _expects_body(self) -> bool:
@@ -134,10 +136,10 @@ class Recording:
             len(self._denial) == 1 or has_more_body(self._denial[-1])
         )
 
-    def _read_on(self) -> None:
+    def _read_new_records(self) -> None:
         """Read each record once, and only when somebody asks: add() stays fast."""
-        start, self._read = self._read, len(self.records)
-        for direction, event, _ in self.records[start : self._read]:
+        start, self._read_count = self._read_count, len(self.records)
+        for direction, event, _ in self.records[start : self._read_count]:
             if direction == "receive":
                 continue
             kind = event_type(event)
@@ -158,7 +160,7 @@ class Recording:
 def event_type(event: object) -> str:
     """Return the type of an ASGI event, or ``""`` if it has none."""
     cls = type(event)
-    # The abstract class comes last because it is slow, and every event is asked.
+    # The abstract class comes last because it is slow, and this runs for every event.
     if cls is not dict and not issubclass(cls, Mapping):
         return ""
     mapping: Any = event

@@ -32,7 +32,7 @@ Phase = Literal["handshake", "denial", "body", "open", "closed", "client_left"]
 
 
 class Connection:
-    """What the client of one server has received, as far as the events tell."""
+    """What the client of one server has received, as it follows from the events."""
 
     def __init__(self) -> None:
         self.phase: Phase = "handshake"
@@ -81,7 +81,7 @@ class Connection:
         self.close_code, self.close_reason = 1006, ""
 
     def start_denial(self) -> None:
-        """The client receives the status before the body is complete."""
+        """Deliver the status: Hypercorn sends it before the body is complete."""
         self.status = self._denial_status
 
     def end_denial(self) -> None:
@@ -180,7 +180,7 @@ no_json = changed("text that JSON.parse() rejects")
 
 #: A close frame holds 125 bytes, two of them the code (RFC 6455 section 5.5).
 LONGEST_REASON = 123
-#: What Daphne sends in one frame, in bytes.
+#: The largest frame that Daphne sends, in bytes.
 DAPHNE_LARGEST_FRAME = 1024 * 1024
 
 
@@ -364,8 +364,8 @@ _IN_A_FRAME = "Send it in a data frame, or deploy on a server that delivers it"
 
 _ACCEPT, _SEND, _CLOSE = "websocket.accept", "websocket.send", "websocket.close"
 _START, _BODY = "websocket.http.response.start", "websocket.http.response.body"
-#: Of every type that is no key beside this one.
-_OTHER = "any other"
+#: The key of the rows for all types without rows of their own.
+OTHER = "any other"
 
 # The table: by the phase of the connection and the type of the event. Rows apply from
 # top to bottom, and several may apply to one event, until nothing of it is left to
@@ -424,7 +424,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("the body of a denial response that has not started", always,
                  PerServer(nothing, http(500), http(500)), _ANSWER_ONCE),
         ],
-        _OTHER: [
+        OTHER: [
             Rule("not an ASGI event", _has_no_type,
                  PerServer(http(500), http(500), http(500)), _ASGI),
             Rule("an event of unknown type", always,
@@ -450,7 +450,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("a second start of a denial response", always,
                  PerServer(nothing, no_response, no_denial), _ANSWER_ONCE),
         ],
-        _OTHER: [
+        OTHER: [
             Rule("sent during a denial response", always,
                  PerServer(nothing, no_response, http(500)), _ANSWER_ONCE),
         ],
@@ -459,7 +459,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         _BODY: [
             *_PARTS,
         ],
-        _OTHER: [
+        OTHER: [
             Rule("sent during the body of a denial response", always,
                  PerServer(nothing, no_response, truncated_body), _ANSWER_ONCE),
         ],
@@ -520,7 +520,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("closed with a reason", _with("reason", bool),
                  PerServer(no_reason, sent, sent), _IN_A_FRAME),
         ],
-        _OTHER: [
+        OTHER: [
             Rule("not an ASGI event", _has_no_type,
                  PerServer(closed(1011), closed(1006), closed(1011)), _ASGI),
             Rule("an event of unknown type", always,
@@ -528,7 +528,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         ],
     },
     "closed": {
-        _OTHER: [
+        OTHER: [
             Rule("sent after the test has connected twice", _connected_twice,
                  PerServer(nothing, nothing, nothing), _ONE_CONNECTION),
             Rule("sent after the connection had ended", always,
@@ -537,7 +537,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     },
     # An application can learn only too late that the client has disconnected.
     "client_left": {
-        _OTHER: [
+        OTHER: [
             Rule("sent after the client had disconnected", always,
                  PerServer(client_left, client_left, client_left), _NOTHING),
         ],

@@ -7,17 +7,17 @@ import inspect
 import sys
 import traceback
 from asyncio import Task
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from asgiref.sync import SyncToAsync
 from channels.consumer import AsyncConsumer
 from channels.utils import await_many_dispatch
 
-_WAIT = asyncio.wait.__code__  # now, because tests may replace it
+#: At import, before a test can patch asyncio.wait.
+_WAIT = asyncio.wait.__code__
 
 
 class Stuck(NamedTuple):
@@ -36,21 +36,18 @@ class Stuck(NamedTuple):
     is_thread_known: bool = True
 
 
-def find_stuck(application: Task[Any], started: Iterable[Task[Any]]) -> Stuck:
+def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     """Return where an application, and the tasks that it has started, are waiting."""
-    tasks = list(started)
-    stacks = [
-        _stack(_coroutine_frames(task.get_coro())) for task in tasks if not task.done()
-    ]
-    ended = [task for task in tasks if task.done() and not task.cancelled()]
-    crashes = [it for it in (task.exception() for task in ended) if it is not None]
+    crashes = list(started.crashes)
+    stacks = [find_stack(task) for task in started.running()]
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
     if SyncToAsync.__call__.__code__ not in codes:
         is_idle = _waits_for_event(codes)
         own = [] if is_idle else [_stack(frames)]
         return Stuck(is_idle, [*own, *stacks], crashes)
-    # What follows is how asgiref waits. What its thread does is what counts.
+    # From here on the frames are asgiref's own. The local variable child of its
+    # __call__() is the function that its thread runs: show the frames of that instead.
     call = codes.index(SyncToAsync.__call__.__code__)
     child = frames[call].f_locals.get("child")
     own_frames = frames[: call + 1]
@@ -69,72 +66,81 @@ def find_stuck(application: Task[Any], started: Iterable[Task[Any]]) -> Stuck:
     )
 
 
-def find_stack(application: Task[Any]) -> traceback.StackSummary:
-    """Return the await that an application is in, even if it is idle."""
-    return _stack(_coroutine_frames(application.get_coro()))
+def find_stack(task: Task[Any]) -> traceback.StackSummary:
+    """Return the await that a task is in."""
+    return _stack(_coroutine_frames(task.get_coro()))
 
 
 class StartedTasks:
-    """The tasks that an application has started, while it is running.
+    """The tasks that an application has started, and what they have raised.
 
-    An event loop does not know, so its task factory is replaced by one that remembers.
+    asyncio does not record who created a task, so this replaces the task factory of the
+    event loop while an application is running. It keeps no task alive, because asyncio
+    does not, either: a task that nobody holds may be garbage-collected, and then its
+    exception is logged.
     """
 
-    #: More than anybody reads, and a bound on what is kept alive.
+    #: Limits what one application makes us remember.
     LIMIT = 100
 
+    #: What the tasks have raised.
+    crashes: Sequence[BaseException] = ()
+    _tasks: Sequence[ref[Task[Any]]] = ()
+
     def __init__(self, application: Task[Any]) -> None:
-        self._loop = application.get_loop()
-        before: Any = self._loop.get_task_factory()
-        factory = _factories.get(self._loop)
-        # Not again the same on top of another one, which may call it.
-        if factory is None or before not in (None, factory):
-            factory = _factories[self._loop] = _TaskFactory()
-        if before is not factory:
-            factory.before = before
-            self._loop.set_task_factory(factory)
-        factory.running += 1
-        self._factory = factory
-        self._tasks: deque[Task[Any]] = deque(maxlen=self.LIMIT)
-        factory.started[application] = self._tasks
+        loop = application.get_loop()
+        before: Any = loop.get_task_factory()
+        if type(before) is _TaskFactory:
+            self._factory = before
+        else:
+            self._factory = _TaskFactory(before)
+            loop.set_task_factory(self._factory)
+        self._factory.running += 1
+        self._factory.started[application] = self
 
-    def __iter__(self) -> Iterator[Task[Any]]:
-        return iter(self._tasks)
+    def add(self, task: Task[Any]) -> None:
+        self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
+        task.add_done_callback(self._ended)
 
-    def leave(self) -> None:
+    def running(self) -> list[Task[Any]]:
+        tasks = [reference() for reference in self._tasks]
+        return [task for task in tasks if task is not None and not task.done()]
+
+    def leave(self, application: Task[Any]) -> None:
         """Restore the task factory if no other application of the loop is running."""
-        current: Any = self._loop.get_task_factory()
-        self._factory.running -= 1
-        if self._factory.running == 0 and current is self._factory:
-            self._loop.set_task_factory(self._factory.before)
+        loop, factory = application.get_loop(), self._factory
+        factory.running -= 1
+        current: Any = loop.get_task_factory()
+        if current is factory and factory.running == 0:
+            loop.set_task_factory(factory.before)
+
+    def _ended(self, task: Task[Any]) -> None:
+        # Not task.exception(), after which asyncio does not log what nobody retrieves.
+        exception = getattr(task, "_exception", None)
+        if exception is not None:
+            self.crashes = [*self.crashes, exception][-self.LIMIT :]
 
 
 class _TaskFactory:
     """Makes each task as the factory before it, and remembers who has started it."""
 
-    def __init__(self) -> None:
-        self.before: Any = None
+    def __init__(self, before: Any) -> None:
+        self.before = before
         #: How many applications are running.
         self.running = 0
-        self.started: WeakKeyDictionary[Task[Any], deque[Task[Any]]]
-        self.started = WeakKeyDictionary()
+        #: What each application, and each of its tasks, has started.
+        self.started: WeakKeyDictionary[Task[Any], StartedTasks] = WeakKeyDictionary()
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
     ) -> Task[Any]:
-        make = self.before or _make_task
-        task: Task[Any] = make(loop, coroutine, **kwargs)
+        task: Task[Any] = (self.before or _make_task)(loop, coroutine, **kwargs)
         parent = asyncio.current_task(loop)
         started = None if parent is None else self.started.get(parent)
         if started is not None and not _is_called_by_channels():
-            started.append(task)
+            started.add(task)
             self.started[task] = started
         return task
-
-
-#: Made once for each event loop, because each communicator needs one.
-_factories: WeakKeyDictionary[asyncio.AbstractEventLoop, _TaskFactory]
-_factories = WeakKeyDictionary()
 
 
 def _make_task(
@@ -145,6 +151,7 @@ def _make_task(
 
 def _is_called_by_channels() -> bool:
     """Whether this is how a consumer waits for its next event."""
+    # 0 is this function, 1 is _TaskFactory.__call__().
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals["__name__"].startswith("asyncio."):
         frame = frame.f_back

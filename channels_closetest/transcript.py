@@ -38,7 +38,7 @@ NOTE_HEAD, NOTE_TAIL = 10, 20
 
 
 class About(NamedTuple):
-    """What a transcript shows beside what has passed."""
+    """What a transcript shows beside the events."""
 
     path: str
     servers: tuple[str, ...]
@@ -50,6 +50,8 @@ class About(NamedTuple):
     consumer_class: str = ""
     #: The tasks that the application has started, and that outlive it.
     running_tasks: tuple[str, ...] = ()
+    #: What the tasks that the application has started have raised.
+    crashed_tasks: tuple[BaseException, ...] = ()
 
 
 class Transcript(Sequence[Record]):
@@ -74,7 +76,10 @@ class Transcript(Sequence[Record]):
 
     def __getitem__(self, index: int | slice) -> Record | list[Record]:
         # A range does what a sequence does with negative and with wrong indices.
-        positions = range(self._length)[index]
+        try:
+            positions = range(self._length)[index]
+        except IndexError:
+            raise IndexError("transcript index out of range") from None
         if isinstance(positions, range):
             return [self._record(position) for position in positions]
         return self._record(positions)
@@ -130,6 +135,8 @@ class Transcript(Sequence[Record]):
             yield line
         if ending is not None:
             yield from self._ending_lines(ending)
+        for crash in about.crashed_tasks:
+            yield f"{'':14}a task of the application raised {format_exception(crash)}"
         for task in about.running_tasks:
             yield f"{'':14}still running: {task}"
         seen = format_connection(replay.connection)
@@ -166,7 +173,7 @@ class TranscriptNote(str):
     def __init__(self) -> None:
         self._transcripts: list[Transcript] = []
         self._failed: list[bool] = []
-        self._newest = 0.0
+        self._last_added = 0.0
 
     def add(self, transcript: Transcript, failed: bool) -> None:
         """Add a transcript, unless there is one of the same communicator.
@@ -176,14 +183,14 @@ class TranscriptNote(str):
         recording = transcript._recording
         if any(recording is other._recording for other in self._transcripts):
             return
-        if self._newest < recording.made:
-            # A communicator that is newer than what the exception carries raises it
-            # anew: it is a singleton, which would collect those of all tests.
+        if self._last_added < recording.made:
+            # The exception is a singleton, raised again by a later communicator: it
+            # would collect the transcripts of all tests.
             self._transcripts.clear()
             self._failed.clear()
         self._transcripts.append(transcript)
         self._failed.append(failed)
-        self._newest = recording.now()
+        self._last_added = recording.now()
 
     def __str__(self) -> str:
         several = len(self._transcripts) > 1
@@ -358,10 +365,11 @@ def format_exception(exception: BaseException, code: CodeType | None = None) -> 
     places = [(frame.f_code.co_filename, line) for frame, line in reversed(entries)]
     own = [place for place in places if not place[0].startswith(LIBRARIES)]
     where = "".join(f", {file}:{line}" for file, line in (own or places)[:1])
-    return f"{format_value(exception)}{where}"
+    return f"{format_value(exception, 2 * PAYLOAD_WIDTH)}{where}"
 
 
-#: What adds a key to the scope, and how a test does.
+#: The keys that servers or middleware add to the scope: who adds them, and a value for
+#: a test.
 SCOPE_KEYS = {
     "user": ("AuthMiddlewareStack", "user"),
     "session": ("SessionMiddlewareStack", "session"),
@@ -375,6 +383,14 @@ SCOPE_KEYS = {
 def format_hint(ending: Ending, about: About) -> str:
     """Return what the test has forgotten, if that is why the application raised."""
     exception = None if ending.interruption else ending.exception()
+    if type(exception).__name__ == "InvalidChannelLayerError" or (
+        type(exception) is AttributeError
+        and exception.obj is None
+        and str(exception.name).startswith("group_")
+    ):
+        return (
+            "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
+        )
     if type(exception) is TypeError and about.consumer_class:
         name = about.consumer_class
         return f"{name} is a class, not an application: pass {name}.as_asgi()"

@@ -540,3 +540,25 @@ async def test_a_crash_names_the_tasks_that_outlive_the_application() -> None:
     assert only_note(raised.value).count("still running: Starting.wait(), ") == 2
     for task in asyncio.all_tasks() - before:
         task.cancel()
+
+
+@pytest.mark.usefixtures("short_shutdown")
+def test_an_application_that_raises_when_it_is_forced_is_not_to_blame_for_it() -> None:
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                pass
+            except GeneratorExit:
+                raise Boom("while closing")
+
+    async def main() -> None:
+        communicator = RecordingWebsocketCommunicator(application, "/")
+        with pytest.raises(asyncio.TimeoutError, match="was forced to stop"):
+            await communicator.connect(0.01)
+        assert "the application was forced to stop" in str(communicator.transcript)
+
+    assert run(main()).exception() is None

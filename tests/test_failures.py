@@ -17,6 +17,7 @@ from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.testing import WebsocketCommunicator
+from django.test import override_settings
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import (
@@ -314,7 +315,8 @@ async def test_cancelled_error_says_that_no_call_cancelled_the_application() -> 
     await communicator.connect()
     communicator.stop()
     assert await message(communicator.receive_output()) == (
-        "The application was cancelled, but not by a call that timed out."
+        "The application was cancelled by stop(), by future.cancel() or by itself.\n"
+        "Do that last, or make another communicator."
     )
 
 
@@ -1174,3 +1176,22 @@ def test_a_failing_test_shows_no_frame_of_the_package(
         'raise ValueError("at the end")',
     ):
         assert line in output, output
+
+
+async def test_a_consumer_without_a_channel_layer_gets_a_hint() -> None:
+    class Grouped(AsyncWebsocketConsumer):
+        async def connect(self) -> None:
+            await self.channel_layer.group_add("group", self.channel_name)
+
+    class InGroups(AsyncWebsocketConsumer):
+        groups = ["group"]
+
+    for consumer in (Grouped, InGroups):
+        communicator = RecordingWebsocketCommunicator(consumer.as_asgi(), "/ws/")
+        with override_settings(CHANNEL_LAYERS={}):
+            error = await failure(communicator.connect())
+        assert type(error).__name__ in ("AttributeError", "InvalidChannelLayerError")
+        *_, hint, _ = str(communicator.transcript).splitlines()
+        assert hint.strip() == (
+            "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
+        )

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import types
+import weakref
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -18,11 +19,12 @@ from asgiref.typing import (
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
 from django.urls import path
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT
-from tests.helpers import client, frame_of, line_of, message
+from tests.helpers import client, frame_of, line_of, message, readable
 from tests.scripts import Boom, Script, scripted
 from tests.texts import HANDSHAKE, HOW_TO_UNBLOCK, IDLE, UNANSWERED, WAITING_HERE
 
@@ -271,10 +273,12 @@ class Delegating(AsyncWebsocketConsumer):
     def __init__(self, work: str) -> None:
         super().__init__()
         self.work = work
+        self.started = 0
         self.tasks: list[asyncio.Task[None]] = []
 
     async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         task = asyncio.create_task(getattr(self, self.work)())
+        self.started += 1
         if self.keeps:
             self.tasks.append(task)
 
@@ -282,7 +286,9 @@ class Delegating(AsyncWebsocketConsumer):
         await self.hang_deeply()
 
     async def hang_deeply(self) -> None:
-        await asyncio.get_running_loop().create_future()  # works
+        # Held, as the event loop holds a timer: nobody else holds a forgotten task.
+        held.append(asyncio.get_running_loop().create_future())
+        await held[-1]  # works
 
     async def delegate(self) -> None:
         await asyncio.create_task(self.hang_deeply())  # delegates
@@ -306,6 +312,8 @@ class Forgetting(Delegating):
     keeps = False
 
 
+#: What the tasks of Delegating wait for.
+held: list[asyncio.Future[None]] = []
 #: For the threads of Delegating.
 gates: list[Gate] = []
 
@@ -322,8 +330,7 @@ async def delegating(
     communicator = RecordingWebsocketCommunicator(consumer.as_asgi(work=work), "/ws/")
     await communicator.connect()
     await communicator.send_to("work")
-    # Long enough for the task to start: receive_nothing() has let it run.
-    assert await communicator.receive_nothing(0.01)
+    await tasks_started(consumer_of(communicator), 1)
     gc.collect()
     return communicator
 
@@ -336,7 +343,7 @@ TASK_WAITING_HERE = (
     "The consumer has a task that is waiting here (most recent call last):\n"
 )
 HANGS = ours("hang", "await self.hang_deeply()") + ours(
-    "hang_deeply", "await asyncio.get_running_loop().create_future()  # works"
+    "hang_deeply", "await held[-1]  # works"
 )
 
 
@@ -366,8 +373,56 @@ async def test_a_task_that_the_consumer_has_started_and_that_has_died(
     line = line_of('raise Boom("in a task")  # dies', __file__)
     assert await message(communicator.receive_from(0.2)) == (
         f"{FIRST_LINE}A task that the application started has raised"
-        f" Boom('in a task'), tests/test_stuck.py:{line}.\n{IDLE}"
+        f" Boom('in a task'), tests/test_stuck.py:{line}.\n"
+        "The consumer is idle. Fix that task first."
     )
+
+
+@each_delegating
+async def test_the_transcript_shows_what_a_task_has_raised(
+    consumer: type[Delegating],
+) -> None:
+    communicator = await delegating(consumer, "die")
+    line = line_of('raise Boom("in a task")  # dies', __file__)
+    *_, shown, _ = readable(str(communicator.transcript)).splitlines()
+    assert shown.strip() == (
+        "a task of the application raised Boom('in a task'),"
+        f" tests/test_stuck.py:{line}"
+    )
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize(
+    "communicator_class", [WebsocketCommunicator, RecordingWebsocketCommunicator]
+)
+async def test_what_a_forgotten_task_has_raised_is_logged_at_once(
+    communicator_class: type[WebsocketCommunicator], caplog: pytest.LogCaptureFixture
+) -> None:
+    communicator = communicator_class(Forgetting.as_asgi(work="die"), "/ws/")
+    await communicator.connect()
+    await communicator.send_to("work")
+    while "Task exception was never retrieved" not in caplog.text:
+        assert await communicator.receive_nothing(0.01)
+        gc.collect()
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize("work", ["die", "finish", "hang"])
+def test_no_event_loop_is_kept_alive(work: str) -> None:
+    async def converse() -> "weakref.ref[asyncio.AbstractEventLoop]":
+        async with RecordingWebsocketCommunicator(
+            Delegating.as_asgi(work=work), "/ws/"
+        ) as communicator:
+            await communicator.connect()
+            await communicator.send_to("work")
+            await communicator.receive_nothing(0.01)
+        return weakref.ref(asyncio.get_running_loop())
+
+    references = [asyncio.run(converse()) for _ in range(5)]
+    held.clear()
+    gc.collect()
+    # asgiref's thread for sync code keeps the last one alive.
+    assert len([it for it in references if it() is not None]) <= 1
 
 
 @each_delegating
@@ -387,9 +442,7 @@ async def test_a_task_that_a_task_has_started(consumer: type[Delegating]) -> Non
         + TASK_WAITING_HERE
         + ours("delegate", "await asyncio.create_task(self.hang_deeply())  # delegates")
         + "It has a task that is waiting here (most recent call last):\n"
-        + ours(
-            "hang_deeply", "await asyncio.get_running_loop().create_future()  # works"
-        )
+        + ours("hang_deeply", "await held[-1]  # works")
         + HOW_TO_UNBLOCK
     )
 
@@ -397,9 +450,9 @@ async def test_a_task_that_a_task_has_started(consumer: type[Delegating]) -> Non
 async def test_several_tasks_of_which_one_has_died() -> None:
     communicator = await delegating(Delegating, "hang")
     consumer = consumer_of(communicator)
-    for consumer.work in ("die", "finish", "hang"):
+    for number, consumer.work in enumerate(("die", "finish", "hang"), 2):
         await communicator.send_to("more")
-        assert await communicator.receive_nothing(0.01)
+        await tasks_started(consumer, number)
     line = line_of('raise Boom("in a task")  # dies', __file__)
     assert await message(communicator.receive_from(0.2)) == (
         f"{FIRST_LINE}A task that the application started has raised"
@@ -410,6 +463,14 @@ async def test_several_tasks_of_which_one_has_died() -> None:
         + HANGS
         + HOW_TO_UNBLOCK
     )
+
+
+async def tasks_started(consumer: Delegating, number: int) -> None:
+    """Wait until so many tasks are started, and have taken their first steps."""
+    while consumer.started < number:
+        await asyncio.sleep(0.001)
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def consumer_of(communicator: RecordingWebsocketCommunicator) -> Any:

@@ -802,7 +802,7 @@ TYPES = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(EVENTS, st.sampled_from(TYPES), st.sampled_from([dict, UserDict]))
 def test_any_event_is_shown_on_one_short_line(
     keys: dict[str, object], kind: str, mapping: Any

@@ -350,6 +350,27 @@ async def test_a_timeout_of_0_expires_before_the_application_responds(
         await communicator.receive_from(0)
 
 
+@both_classes
+@pytest.mark.parametrize("name", ["receive_output", "receive_from"])
+async def test_a_timeout_of_0_lets_the_application_take_its_first_step(
+    communicator_class: CommunicatorClass, name: str
+) -> None:
+    steps: list[str] = []
+
+    async def application(
+        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        steps.append("first")
+        await asyncio.sleep(TIMEOUT)
+        steps.append("second")
+
+    communicator = communicator_class(application, "/")
+    with within(AT_ONCE), suppress(asyncio.TimeoutError):
+        await call(communicator, name, 0)
+    assert steps == ["first"]
+    assert communicator.future.cancelled()
+
+
 @pytest.mark.parametrize(
     ("name", "event", "result"),
     [

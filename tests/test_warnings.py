@@ -19,6 +19,7 @@ from django.urls import path
 from channels_closetest import RecordingWebsocketCommunicator, UndeliverableWarning
 from tests.cases import CLOSE_4000, MORE_CASES, ROWS, UNDELIVERABLE, script
 from tests.events import (
+    ACCEPT,
     BODY,
     CLOSE_WITH_REASON,
     CONNECT,
@@ -30,7 +31,7 @@ from tests.events import (
     send,
 )
 from tests.helpers import LONG, client, communicator_for, each_kind, line_of
-from tests.scripts import Boom, Kind, scripted
+from tests.scripts import Boom, Kind, Script, scripted
 
 
 async def test_only_frames_before_accept_warn() -> None:
@@ -382,3 +383,19 @@ async def test_a_warning_that_is_an_error_is_raised_and_loses_nothing() -> None:
                 await communicator.connect()
         assert communicator.pre_close_messages == ["too early"]
         assert await communicator.receive_nothing(0.01)
+
+
+async def test_a_frame_that_a_subclass_makes_up_does_not_warn() -> None:
+    class Inventing(RecordingWebsocketCommunicator):
+        invented = False
+
+        async def receive_output(self, timeout: float | None = 1) -> Any:
+            if not self.invented:
+                self.invented = True
+                return {"type": "websocket.send", "text": "made up"}
+            return await super().receive_output(timeout)
+
+    communicator = Inventing(scripted(Script((ACCEPT,)), "asgi"), "/")
+    assert await communicator.connect() == (True, None)
+    assert communicator.pre_close_messages == ["made up"]
+    await communicator.disconnect()
