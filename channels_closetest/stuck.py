@@ -31,7 +31,7 @@ class Stuck(NamedTuple):
     #: What the tasks that it has started have raised.
     crashes: Sequence[BaseException]
     #: What the threads of asgiref are doing, if it waits for one that does not work for
-    #: it, or that cannot be told.
+    #: it, or if that is unknown.
     threads: traceback.StackSummary | None = None
     is_thread_known: bool = True
 
@@ -168,7 +168,7 @@ def format_task(task: Task[Any]) -> str:
 
 
 def find_source(application: Any, task: Task[Any] | None) -> tuple[str, int]:
-    """Return file and line of an application, as far as they can be told.
+    """Return file and line of an application, as far as they can be found.
 
     Of a consumer behind routers and middleware only while it is running.
     """

@@ -221,7 +221,7 @@ APPLICATIONS: dict[str, tuple[Any, tuple[str, int]]] = {
         routed(SendsTooEarlyAndReturns),
         defined(SendsTooEarlyAndReturns),
     ),
-    # Python does not tell where an object comes from.
+    # Python does not know where an object comes from.
     "an object": (Instance(), ("<application>", 1)),
 }
 
@@ -324,7 +324,7 @@ async def test_the_warning_points_at_the_application_where_a_task_connects(
     ("application", "place"),
     [
         (SendsTooEarlyAndReturns.as_asgi(), defined(SendsTooEarlyAndReturns)),
-        # There is nothing left that tells where its consumer is.
+        # Nothing is left from which its consumer could be found.
         (routed(SendsTooEarlyAndReturns), ("<application>", 1)),
     ],
 )

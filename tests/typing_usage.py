@@ -1,4 +1,4 @@
-"""What a type checker tells users of the package. Only mypy reads this file."""
+"""What a type checker reports to users of the package. Only mypy reads this file."""
 
 import asyncio
 from typing import Any
