@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -139,21 +139,18 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
         browser.wait()
 
 
-@pytest.fixture(scope="module")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium, which on Debian is the package chromium")
+def browse(names: Iterable[str], profile: Path) -> dict[str, Any]:
+    """Return what a browser reports of these cases, performed by Daphne."""
     with serving("daphne") as server:
         cases = [
             (
                 name,
-                f"{server}/?{to_query_string(case.script, case.kind)}",
-                case.subprotocols,
+                f"{server}/?{to_query_string(CASES[name].script, CASES[name].kind)}",
+                CASES[name].subprotocols,
             )
-            for name, case in CASES.items()
+            for name in names
         ]
         page = f"<script>const cases = {json.dumps(cases)};</script>\n{PAGE}"
-        profile = tmp_path_factory.mktemp("profile")
         with serving_page(page) as (url, posts), browsing(url, profile):
             try:
                 report: dict[str, Any] = posts.get(timeout=60)
@@ -162,15 +159,22 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             return report
 
 
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium, which on Debian is the package chromium")
+    return browse(CASES, tmp_path_factory.mktemp("profile"))
+
+
 @pytest.mark.parametrize("name", CASES)
 async def test_client_view_is_what_a_browser_receives(
-    name: str, reported: dict[str, Any]
+    name: str, reported: dict[str, Any], tmp_path: Path
 ) -> None:
     view = (await predict("daphne", CASES[name])).client_view
     if name == "selects none":
         # Browsers reject this response, and other clients do not.
         view = view._replace(messages=[], close_code=1006, close_reason="")
-    assert reported[name] == {
+    expected = {
         "subprotocol": view.subprotocol,
         "messages": [
             {"bytes": list(message)} if isinstance(message, bytes) else message
@@ -179,6 +183,12 @@ async def test_client_view_is_what_a_browser_receives(
         "code": view.close_code,
         "reason": view.close_reason,
     }
+    # On a busy machine, Daphne drops a connection before the close frame has left. What
+    # seems to be wrong is performed again, alone.
+    received = reported[name]
+    if received != expected:
+        received = browse([name], tmp_path)[name]
+    assert received == expected
 
 
 @pytest.mark.parametrize("name", ["selects none", "sends NaN"])
