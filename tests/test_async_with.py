@@ -473,7 +473,8 @@ class Starting(AsyncWebsocketConsumer):
             asyncio.create_task(work())
 
     async def wait(self) -> None:
-        await asyncio.get_running_loop().create_future()
+        # A timer, by which the event loop keeps a task alive that nobody else holds.
+        await asyncio.sleep(3600)
 
     async def wait_once(self) -> None:
         await asyncio.sleep(0)
