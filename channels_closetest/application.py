@@ -192,9 +192,7 @@ class ApplicationRun:
 
     async def wait_until_ended(self, timeout: float | None) -> None:
         """Wait for the application, and for what watch() does at its end."""
-        if self.task is None:
-            return
-        if await self.output_queue.wait_until(self.task.done, timeout):
+        if self.task and await self.output_queue.wait_until(self.task.done, timeout):
             while not self.has_ended():
                 await _next_turn()
 

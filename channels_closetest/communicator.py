@@ -449,6 +449,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                 raise
 
     async def __leave(self) -> None:
+        __tracebackhide__ = True
         run, application = self._application_run, self._future
         if application is None:
             return
@@ -463,6 +464,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
     @explained
     async def __raise_crash(self) -> None:
+        __tracebackhide__ = True
         crash = self._application_run.exception()
         if crash is not None and not self._call_state.crash_has_surfaced:
             raise crash

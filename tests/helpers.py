@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from channels.testing import WebsocketCommunicator
 
@@ -186,3 +187,9 @@ def frame_of(function: str, code: str, file: str) -> str:
     """Return the lines of a traceback for this line of code in a file of the tests."""
     line = line_of(code, file)
     return f'  File "tests/{Path(file).name}", line {line}, in {function}\n    {code}\n'
+
+
+since_asgiref_3_9 = pytest.mark.skipif(
+    not hasattr(ApplicationCommunicator, "future"),
+    reason="asgiref before 3.9 starts the application in the constructor",
+)

@@ -18,7 +18,14 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, FRAME, JSON_FRAME
-from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes, failure
+from tests.helpers import (
+    LONG,
+    SHORT,
+    CommunicatorClass,
+    both_classes,
+    failure,
+    since_asgiref_3_9,
+)
 from tests.scripts import Boom
 from tests.test_idioms import connected, echo, sending
 
@@ -406,6 +413,7 @@ async def test_a_fixture_is_usable_in_its_event_loop_after_a_call_from_another(
 Call = Callable[[WebsocketCommunicator], Awaitable[object]]
 
 
+@since_asgiref_3_9
 @both_classes
 @pytest.mark.parametrize(
     "run", [async_to_sync, lambda call: lambda: asyncio.run(call())]
@@ -439,6 +447,7 @@ def test_a_call_after_the_event_loop_of_the_application_has_ended(
             assert str(error) == LOOP_ENDED
 
 
+@since_asgiref_3_9
 @both_classes
 def test_disconnecting_after_the_event_loop_of_the_application_has_ended(
     communicator_class: CommunicatorClass,
@@ -512,6 +521,7 @@ each_task_factory = pytest.mark.parametrize(
 )
 
 
+@since_asgiref_3_9
 @both_classes
 @each_kind_of_loop
 @each_task_factory

@@ -32,6 +32,7 @@ from tests.helpers import (
     failure,
     ignore_undeliverable,
     only_note,
+    since_asgiref_3_9,
     with_notes,
 )
 from tests.hostile import HOSTILE
@@ -499,6 +500,7 @@ async def test_an_exception_of_the_application_leaves_a_waiting_call_as_it_is(
     assert is_the_same == dict.fromkeys(is_the_same, True)
 
 
+@since_asgiref_3_9
 @every_class
 @each_exception
 async def test_an_exception_of_an_application_that_has_ended_is_raised_as_it_is(

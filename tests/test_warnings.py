@@ -30,7 +30,14 @@ from tests.events import (
     close,
     send,
 )
-from tests.helpers import LONG, client, communicator_for, each_kind, line_of
+from tests.helpers import (
+    LONG,
+    client,
+    communicator_for,
+    each_kind,
+    line_of,
+    since_asgiref_3_9,
+)
 from tests.scripts import Boom, Kind, Script, scripted
 
 
@@ -340,6 +347,7 @@ async def test_the_warning_points_at_an_application_that_has_ended(
     assert found == [place]
 
 
+@since_asgiref_3_9
 @each_application
 @each_class
 def test_the_warning_points_at_the_application_where_asgiref_connects(
