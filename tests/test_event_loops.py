@@ -280,6 +280,7 @@ def test_disconnect_from_another_event_loop_raises_at_once(
         assert not communicator.future.cancelled()
 
 
+@since_asgiref_3_9
 @both_classes
 @each_kind_of_loop
 def test_connect_from_another_event_loop_raises_at_once(
@@ -648,6 +649,7 @@ async def test_the_task_factory_is_as_before_when_the_last_application_has_ended
     loop.set_task_factory(None)
 
 
+@since_asgiref_3_9
 @both_classes
 async def test_a_task_factory_that_the_test_sets_meanwhile_stays(
     communicator_class: CommunicatorClass,

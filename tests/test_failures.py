@@ -42,6 +42,7 @@ from tests.helpers import (
     message,
     only_note,
     readable,
+    since_asgiref_3_9,
     wait_for_thread,
     with_notes,
 )
@@ -931,6 +932,7 @@ def as_application(function: Any) -> Any:
     return application
 
 
+@since_asgiref_3_9
 @with_notes
 @pytest.mark.parametrize(
     "consumer", [AsyncWebsocketConsumer, WebsocketConsumer, AsyncConsumer, SyncConsumer]

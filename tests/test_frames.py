@@ -351,7 +351,7 @@ def chatty(chat: Chat, kind: Kind) -> ASGI3Application:
 def futures_and_timers() -> int:
     gc.collect()
     return sum(
-        isinstance(item, (asyncio.Future, asyncio.TimerHandle))
+        issubclass(type(item), (asyncio.Future, asyncio.TimerHandle))
         for item in gc.get_objects()
     )
 
