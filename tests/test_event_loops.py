@@ -500,10 +500,22 @@ async def converse(communicator: WebsocketCommunicator) -> None:
     assert not communicator.future.cancelled()
 
 
+def eager_factory(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Any,
+    eager_start: object = None,
+    **kwargs: Any,
+) -> "asyncio.Task[Any]":
+    """Leave out what uvloop says and the factory of Python 3.13.0 does not take."""
+    make_task: Any = getattr(asyncio, "eager_task_factory")  # since Python 3.12
+    task: asyncio.Task[Any] = make_task(loop, coroutine, **kwargs)
+    return task
+
+
 def eager_task_factory() -> Any:
     if sys.version_info < (3, 12):
         pytest.skip("Python 3.11 has no eager tasks.")
-    return asyncio.eager_task_factory
+    return eager_factory
 
 
 def own_task_factory() -> Any:
