@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import types
 from collections.abc import Callable, Generator
 from traceback import StackSummary
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
@@ -21,6 +20,8 @@ from .database import TransactionGuard
 from .failures import OTHER_LOOP, format_suppressing
 from .recording import Direction, Interruption, Recording, event_type
 from .stuck import StartedTasks, Stuck, find_stack, find_stuck, format_task
+
+_Communicator = TypeVar("_Communicator", bound="RecordingApplicationCommunicator")
 
 #: Seconds that an application has to stop, as in ``disconnect()``: after
 #: ``websocket.disconnect``, and after each cancellation.
@@ -310,17 +311,21 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     """
 
     _future: Any = None  # asgiref before 3.9 has no such attribute
+    _application_run: ApplicationRun
+
+    def __new__(
+        cls: type[_Communicator], *args: object, **kwargs: object
+    ) -> _Communicator:
+        # Not in a constructor, because subclasses skip them.
+        communicator = super().__new__(cls)
+        communicator._application_run = ApplicationRun()
+        return communicator
 
     def __init__(self, application: Any, scope: Any) -> None:
         # Not super(), which is WebsocketCommunicator: a subclass that skips that
         # constructor by super(WebsocketCommunicator, self).__init__(application, scope)
         # arrives here, because with the changed import the name is our class.
         ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
-
-    @functools.cached_property
-    def _application_run(self) -> ApplicationRun:
-        # Made when it is first used, because subclasses skip the constructors.
-        return ApplicationRun()
 
     # asgiref before 3.9 assigns the queues and the task in its constructor, hence the
     # setters. Since then all three are made when they are first used.

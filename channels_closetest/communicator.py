@@ -85,7 +85,7 @@ class _KeptPayloads:
 
 
 class _Reading:
-    """Receives events with one deadline for all, and keeps the payloads of frames."""
+    """What one call receives: with one deadline, and frames whose payloads are kept."""
 
     #: How many events it has received, and how many of them were data frames.
     events = 0
@@ -99,18 +99,17 @@ class _Reading:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
 
-    async def receive(self) -> tuple[Any, str]:
-        """Return the next event and its type; keep the payload of a data frame."""
-        __tracebackhide__ = True
-        event = await self._communicator.receive_output(self._remaining())
+    def keep(self, event: Any) -> str:
+        """Return the type of an event; keep the payload if it is a data frame."""
         kind = event_type(event)
         self.events += 1
         if kind == "websocket.send":
             self.frames += 1
             self._communicator._kept_payloads.keep(event)
-        return event, kind
+        return kind
 
-    def _remaining(self) -> float | None:
+    def remaining(self) -> float | None:
+        """Return the seconds until the deadline, and set it when first called."""
         if self._timeout is None:
             return None
         # The clock of the event loop, because that of the test may be frozen.
@@ -253,10 +252,12 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         __tracebackhide__ = True
         reading = _Reading(self, timeout)
         try:
+            self.future  # started here, which leaves send_input() nothing to explain
             await self.send_input({"type": "websocket.connect"})
             kind = "websocket.send"
             while kind == "websocket.send":
-                event, kind = await reading.receive()
+                event = await self.receive_output(reading.remaining())
+                kind = reading.keep(event)
             response = self.__response(event)
             if kind == "websocket.http.response.start":
                 await self.__receive_denial_body(reading)
@@ -288,11 +289,12 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         more_body = True
         while more_body:
             try:
-                event, kind = await reading.receive()
+                event = await self.receive_output(reading.remaining())
             except asyncio.TimeoutError:
                 if self._application_run.ended_on_its_own:
                     return  # without the rest of the body
                 raise
+            kind = reading.keep(event)
             if kind != "websocket.send":
                 is_body = kind == "websocket.http.response.body"
                 more_body = is_body and has_more_body(event)
@@ -325,7 +327,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                         return close_code(recording.close)
                     if recording.denial_response is not None:
                         raise AssertionError(format_denied(recording.denial_response))
-                event, kind = await reading.receive()
+                event = await self.receive_output(reading.remaining())
+                kind = reading.keep(event)
                 if kind == "websocket.close":
                     # The first close counts. There is none if a subclass made it up.
                     return close_code(recording.close or event)
@@ -399,7 +402,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
     async def disconnect(self, code: int = 1000, timeout: float | None = 1) -> None:
         """Send ``websocket.disconnect``, and ``wait()`` for the application to end."""
         __tracebackhide__ = True
-        await super().disconnect(code, timeout)  # type: ignore
+        await self.send_input({"type": "websocket.disconnect", "code": code})
+        await self.wait(timeout)
         run = self._application_run
         run.cancelled_by_wait = run.cancelled_by_wait.replace("wait(", "disconnect(")
 

@@ -58,6 +58,7 @@ class TransactionGuard:
 
     def release(self) -> None:
         _release(self._reference)
+        del self._reference  # and with it its callback, which would release again
 
 
 def _release(reference: weakref.ref[TransactionGuard]) -> None:

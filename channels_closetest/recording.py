@@ -261,9 +261,12 @@ def _copy(value: Any) -> Any:
     """Copy built-in containers only, which runs no code of the application."""
     kind = type(value)
     if kind is dict:
-        return {key: _copy(item) for key, item in value.items()}
+        return {
+            key: item if type(item) in _IMMUTABLE else _copy(item)
+            for key, item in value.items()
+        }
     if kind is list:
-        return [_copy(item) for item in value]
+        return [item if type(item) in _IMMUTABLE else _copy(item) for item in value]
     if kind is tuple:
         return tuple([_copy(item) for item in value])
     if kind is bytearray:

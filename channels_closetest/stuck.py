@@ -10,7 +10,7 @@ from asyncio import Task
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from asgiref.sync import SyncToAsync
 from channels.consumer import AsyncConsumer
@@ -96,10 +96,11 @@ class StartedTasks:
             self._factory = _TaskFactory(before)
             loop.set_task_factory(self._factory)
         self._factory.running += 1
-        self._factory.started[application] = self
+        self._factory.started[ref(application)] = self
 
     def add(self, task: Task[Any]) -> None:
         self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
+        self._factory.started[ref(task)] = self
         task.add_done_callback(self._ended)
 
     def running(self) -> list[Task[Any]]:
@@ -109,12 +110,14 @@ class StartedTasks:
     def leave(self, application: Task[Any]) -> None:
         """Restore the task factory if no other application of the loop is running."""
         loop, factory = application.get_loop(), self._factory
+        del factory.started[ref(application)]
         factory.running -= 1
         current: Any = loop.get_task_factory()
         if current is factory and factory.running == 0:
             loop.set_task_factory(factory.before)
 
     def _ended(self, task: Task[Any]) -> None:
+        self._factory.started.pop(ref(task), None)
         # Not task.exception(), after which asyncio does not log what nobody retrieves.
         exception = getattr(task, "_exception", None)
         if exception is not None:
@@ -128,18 +131,18 @@ class _TaskFactory:
         self.before = before
         #: How many applications are running.
         self.running = 0
-        #: What each application, and each of its tasks, has started.
-        self.started: WeakKeyDictionary[Task[Any], StartedTasks] = WeakKeyDictionary()
+        #: What each running application, and each of its tasks, has started. Not a
+        #: WeakKeyDictionary, which takes longer to create than the rest of this class.
+        self.started: dict[ref[Task[Any]], StartedTasks] = {}
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
     ) -> Task[Any]:
         task: Task[Any] = (self.before or _make_task)(loop, coroutine, **kwargs)
         parent = asyncio.current_task(loop)
-        started = None if parent is None else self.started.get(parent)
+        started = None if parent is None else self.started.get(ref(parent))
         if started is not None and not _is_called_by_channels():
             started.add(task)
-            self.started[task] = started
         return task
 
 
