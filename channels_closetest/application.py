@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import types
 from collections.abc import Callable, Generator
 from traceback import StackSummary
@@ -43,10 +44,13 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._direction = direction
         #: The event loop of the application, once it is started.
         self.loop: asyncio.AbstractEventLoop | None = None
+        #: The tasks that send into this queue besides the application.
+        self.senders: StartedTasks | None = None
         self._waiters: list[asyncio.Future[bool]] = []
 
     def _put(self, item: object) -> None:
-        self._recording.add(self._direction, item)
+        task = 0 if self.senders is None else self.senders.current()
+        self._recording.add(self._direction, item, task)
         super()._put(item)
         if self._waiters:
             self.wake()
@@ -128,6 +132,11 @@ def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
         waiter.set_result(changed)
 
 
+def _was_asked_to_cancel(task: asyncio.Task[Any]) -> bool:
+    """Whether somebody called ``cancel()``, as far as Python 3.10 does not hide it."""
+    return sys.version_info < (3, 11) or task.cancelling() > 0
+
+
 class ApplicationRun:
     """The run of one application: its queues, its task, and what has passed.
 
@@ -171,12 +180,15 @@ class ApplicationRun:
                     task.exception()
             elif task.cancelled():
                 interruption = "cancelled"
-            self.recording.end(interruption, self.exception, code)
+            is_own = interruption == "cancelled" and not _was_asked_to_cancel(task)
+            self.recording.end(
+                None if is_own else interruption, self.exception, code, is_own
+            )
             self.output_queue.wake()
 
         self.task = task
         self.output_queue.loop = task.get_loop()
-        self.started = started = StartedTasks(task)
+        self.started = self.output_queue.senders = started = StartedTasks(task)
         if is_done:  # pragma: no cover - eager tasks exist since Python 3.12
             ended(task)
         else:

@@ -24,6 +24,7 @@ from .failures import (
     DISCONNECTED,
     FORCED_BEFORE,
     LOOP_ENDED,
+    NAME_SERVERS,
     NOT_STARTED,
     RETURNED,
     format_crashed,
@@ -37,7 +38,7 @@ from .failures import (
     format_waited_before,
 )
 from .recording import event_type
-from .servers import SERVERS
+from .servers import DEFAULT_SERVERS, SERVERS
 from .stuck import find_source
 from .transcript import (
     HERE,
@@ -107,9 +108,10 @@ class CallState:
 class ExplainedCommunicator(RecordingApplicationCommunicator):
     """A communicator whose calls may be ``explained``."""
 
-    #: The servers you deploy on: any of ``"daphne"``, ``"uvicorn"``, ``"hypercorn"``.
-    #: ``client_view`` is about the first, ``undeliverable`` and ``strict`` about all.
-    servers: Sequence[str] = SERVERS
+    #: The servers you deploy on: any of ``"daphne"``, ``"uvicorn"``, ``"hypercorn"``,
+    #: ``"granian"``; by default, the first three. ``client_view`` is about the first,
+    #: ``undeliverable`` and ``strict`` about all.
+    servers: Sequence[str] = DEFAULT_SERVERS
     #: Whether a call that encounters anything undeliverable raises ``AssertionError``.
     strict: bool = False
 
@@ -129,7 +131,7 @@ def explained(method: _Method) -> _Method:
     async def call(self: ExplainedCommunicator, /, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         try:
-            if self.servers is not SERVERS:
+            if self.servers is not DEFAULT_SERVERS:
                 known_servers(self)
             result = method(self, *args, **kwargs)
             return await (_strictly(self, result) if self.strict else result)
@@ -210,7 +212,7 @@ def explain_with_transcript(
     try:
         servers = known_servers(communicator)
     except ValueError:
-        servers = SERVERS
+        servers = DEFAULT_SERVERS
     with contextlib.suppress(Exception):
         add_transcript(exception, transcript_of(communicator, servers), failed)
 
@@ -285,7 +287,7 @@ def _format_cancelled(communicator: ExplainedCommunicator) -> str:
 def _has_disconnected(communicator: ExplainedCommunicator) -> bool:
     return any(
         direction == "receive" and event_type(event) == "websocket.disconnect"
-        for direction, event, _ in communicator._application_run.recording.records
+        for direction, event, *_ in communicator._application_run.recording.records
     )
 
 
@@ -294,7 +296,7 @@ def warn_of_first_frame(communicator: ExplainedCommunicator) -> None:
     records = communicator._application_run.recording.records
     frames = (
         position
-        for position, (direction, event, _) in enumerate(records)
+        for position, (direction, event, *_) in enumerate(records)
         if direction == "send" and event_type(event) == "websocket.send"
     )
     # None if a subclass has made up the frame in its receive_output().
@@ -312,7 +314,10 @@ def _fail_on_undeliverable(communicator: ExplainedCommunicator) -> None:
     new = findings[state.failed_findings :]
     state.failed_findings = len(findings)
     if new:
-        raise AssertionError(format_strict(it.undeliverable for it in new))
+        hint = ""
+        if communicator.servers is DEFAULT_SERVERS:
+            hint = "" if all(it.is_everywhere for it in new) else NAME_SERVERS
+        raise AssertionError(format_strict((it.undeliverable for it in new), hint))
 
 
 def known_servers(communicator: ExplainedCommunicator) -> tuple[str, ...]:

@@ -8,15 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .recording import Direction, Ending, event_type, read_only
-from .servers import ENDINGS, OTHER, RULES, Client, Connection, Effect, Rule
+from .recording import Ending, RawRecord, event_type, read_only
+from .servers import (
+    CLIENT_CLOSES,
+    ENDINGS,
+    HANDSHAKE_TIMEOUTS,
+    OTHER,
+    RULES,
+    Client,
+    Connection,
+    Effect,
+    Rule,
+    failed_task,
+)
 
 
 class ClientView(NamedTuple):
     """What a real client has seen so far."""
 
-    #: The HTTP status of the handshake: 101 once accepted, None as long as there is
-    #: no response, and also when the connection is dropped without one.
+    #: The HTTP status of the handshake: 101 once the client is connected, None as long
+    #: as there is no response, and also when the connection is dropped without one, or
+    #: the client rejects the response.
     status: int | None
     #: The subprotocol that the application selected, or None.
     subprotocol: str | None
@@ -47,20 +59,40 @@ class UndeliverableWarning(UserWarning):
 
 
 def offered_subprotocols(scope: object) -> tuple[str, ...]:
-    """Return the subprotocols that the client has offered."""
+    """Return the subprotocols that the client has offered.
+
+    They are in ``subprotocols``, or else where a server reads them: in the headers
+    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4).
+    """
     try:
-        offered: Any = scope.get("subprotocols")  # type: ignore[attr-defined]
-        if issubclass(type(offered), (list, tuple)):
-            return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
+        return _offered_in_scope(scope) or _offered_in_headers(scope)
     except Exception:
-        pass  # a scope of the test's own making
-    return ()
+        return ()  # a scope of the test's own making
+
+
+def _offered_in_scope(scope: Any) -> tuple[str, ...]:
+    offered: Any = scope.get("subprotocols")
+    if not issubclass(type(offered), (list, tuple)):
+        return ()
+    return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
+
+
+def _offered_in_headers(scope: Any) -> tuple[str, ...]:
+    values = [
+        value.decode("latin-1")
+        for name, value in scope.get("headers") or ()
+        if name.lower() == b"sec-websocket-protocol"
+    ]
+    names = [name.strip() for name in ",".join(values).split(",")]
+    return tuple(name for name in names if name)
 
 
 class Finding(NamedTuple):
     #: Which event of the recording is undeliverable.
     position: int
     undeliverable: Undeliverable
+    #: Whether every one of the servers is concerned.
+    is_everywhere: bool
 
 
 class Replay:
@@ -74,6 +106,8 @@ class Replay:
         self.findings: list[Finding] = []
         self._connections = {server: Connection() for server in servers}
         self._client = Client(offered, connects=0)
+        #: When the test has connected, in seconds since the first event.
+        self._connected: float | None = None
         self._position = 0
         self._has_ended = False
 
@@ -96,21 +130,28 @@ class Replay:
         return [finding.undeliverable for finding in self.findings]
 
     def advance(
-        self,
-        records: Sequence[tuple[Direction, Any, float]],
-        until: int,
-        ending: Ending | None,
+        self, records: Sequence[RawRecord], until: int, ending: Ending | None
     ) -> None:
         """Replay the events before this position, and the ending if it came before."""
         while self._position < until:
             self._end_if_reached(ending)
-            direction, event, _ = records[self._position]
+            direction, event, seconds, task = records[self._position]
+            self._time_out(seconds)
             if direction == "send":
-                self._process(event)
+                self._process(event, task)
             else:
-                self._process_from_test(event)
+                self._process_from_test(event, seconds)
             self._position += 1
         self._end_if_reached(ending)
+
+    def _time_out(self, seconds: float) -> None:
+        if self._connected is None:
+            return
+        for server, timeout in HANDSHAKE_TIMEOUTS.items():
+            connection = self._connections.get(server)
+            if connection is not None and connection.phase == "handshake":
+                if seconds - self._connected > timeout:
+                    connection.time_out()
 
     def _end_if_reached(self, ending: Ending | None) -> None:
         if ending is None or self._has_ended or self._position < ending.position:
@@ -118,42 +159,55 @@ class Replay:
         self._has_ended = True
         if ending.interruption is not None:
             return  # a server does not cancel it: it would continue
+        self._time_out(ending.seconds)
         exception = ending.exception()
         for server, connection in self._connections.items():
             if connection.phase in ENDINGS:
-                raised, returned = ENDINGS[connection.phase]
-                effects = returned if exception is None else raised
+                ends = ENDINGS[connection.phase]
+                effects = ends.returns if exception is None else ends.raises
                 effect: Effect = getattr(effects, server)
                 effect.apply(connection, {})
 
-    def _process_from_test(self, event: Any) -> None:
+    def _process_from_test(self, event: Any, seconds: float) -> None:
         kind = event_type(event)
         if kind == "websocket.connect":
             self._client = Client(self.offered, self._client.connects + 1)
+            if self._connected is None:
+                self._connected = seconds
         elif kind == "websocket.disconnect":
-            for connection in self._connections.values():
-                connection.disconnect(event)
+            for server, connection in self._connections.items():
+                if connection.phase == "open":
+                    effect: Effect = getattr(CLIENT_CLOSES, server)
+                    effect.apply(connection, event)
+                elif connection.close_code is None:
+                    connection.fail_handshake(connection.status)
+                connection.phase = "client_left"
 
-    def _process(self, event: Any) -> None:
+    def _process(self, event: Any, task: int) -> None:
         found: dict[Rule, dict[str, str]] = {}
         for server, connection in self._connections.items():
-            for rule, effect in self._apply_rules(server, connection, event):
+            for rule, effect in self._apply_rules(server, connection, event, task):
                 if effect.is_reported:
                     found.setdefault(rule, {})[server] = effect.outcome
         for rule, outcomes in found.items():
             outcome = self._outcome(rule, outcomes)
             undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
-            self.findings.append(Finding(self._position, undeliverable))
+            is_everywhere = len(outcomes) == len(self._connections)
+            self.findings.append(Finding(self._position, undeliverable, is_everywhere))
 
     def _apply_rules(
-        self, server: str, connection: Connection, event: Any
+        self, server: str, connection: Connection, event: Any, task: int
     ) -> Iterator[tuple[Rule, Effect]]:
         """Do what the server does, and yield the rules that apply."""
         rest: Mapping[str, Any] | None = event
-        rules = RULES[connection.phase]
+        has_failed = task in connection.failed_tasks
+        rules = RULES["task_failed" if has_failed else connection.phase]
         for rule in rules.get(event_type(event), rules[OTHER]):
             if self._applies(rule, rest):
                 effect: Effect = getattr(rule.effects, server)
+                if effect.is_error and task:
+                    connection.failed_tasks.add(task)
+                    effect = failed_task
                 yield rule, effect
                 rest = effect.apply(connection, rest)  # type: ignore[arg-type]
                 if rest is None:

@@ -36,7 +36,7 @@ from .recording import (
     event_type,
     has_more_body,
 )
-from .servers import SERVERS
+from .servers import DEFAULT_SERVERS
 from .transcript import Transcript, format_path, format_progress
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
@@ -358,7 +358,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         If it is cancelled, the application goes on running and no event is lost.
         """
         __tracebackhide__ = True
-        if self.strict or self.servers is not SERVERS:
+        if self.strict or self.servers is not DEFAULT_SERVERS:
             return await self.__receive_output(timeout)
         # As explained() does it, for less: every frame of every test comes this way.
         try:

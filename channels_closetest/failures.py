@@ -39,6 +39,11 @@ CANCELLED = (
     "Do that last, or make another communicator."
 )
 
+NAME_SERVERS = (
+    "\nNot every server does that. To check only those that you deploy on, set"
+    ' servers, for example to ["uvicorn"].'
+)
+
 
 def format_received(events: int, frames: int, denial: DenialResponse | None) -> str:
     """Return what a call received instead of what it was waiting for."""
@@ -58,7 +63,7 @@ def format_idle(recording: Recording, call: str) -> str:
     """Return why a consumer that waits for events sends nothing more."""
     received = {
         event_type(event)
-        for direction, event, _ in recording.records
+        for direction, event, _, _ in recording.records
         if direction == "receive"
     }
     denial, close = recording.denial_response, recording.close
@@ -193,8 +198,8 @@ def format_undeliverable(found: Undeliverable) -> str:
     return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
 
 
-def format_strict(undeliverable: Iterable[Undeliverable]) -> str:
+def format_strict(undeliverable: Iterable[Undeliverable], hint: str = "") -> str:
     return (
         "strict: the application sent something that some clients do not receive as"
-        " sent.\n" + "\n".join(map(format_undeliverable, undeliverable))
+        " sent.\n" + "\n".join(map(format_undeliverable, undeliverable)) + hint
     )

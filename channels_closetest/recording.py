@@ -29,6 +29,11 @@ class Record(NamedTuple):
     seconds: float
 
 
+#: The fields of a Record, and the number of the task that sent the event if the
+#: application has started that task itself and does not await it, else 0.
+RawRecord = tuple[Direction, Any, float, int]
+
+
 class DenialResponse(NamedTuple):
     """The HTTP response that the application sent to reject the handshake.
 
@@ -57,6 +62,8 @@ class Ending(NamedTuple):
     exception: Callable[[], BaseException | None]
     #: Of the application's own coroutine. Above it, a traceback has frames of the test.
     code: CodeType | None = None
+    #: Whether it ended with a CancelledError although nobody had cancelled it.
+    is_own_cancellation: bool = False
 
 
 class Recording:
@@ -81,23 +88,26 @@ class Recording:
         #: When it was made, on the clock of now().
         self.made = self.now()
         # Plain tuples: most records of most tests are never looked at.
-        self.records: list[tuple[Direction, Any, float]] = []
+        self.records: list[RawRecord] = []
 
-    def add(self, direction: Direction, event: object) -> None:
+    def add(self, direction: Direction, event: object, task: int = 0) -> None:
         now = self.now()
         if not self.records:
             self._start = now
-        self.records.append((direction, _copy_event(event), now - self._start))
+        self.records.append((direction, _copy_event(event), now - self._start, task))
 
     def end(
         self,
         interruption: Interruption | None,
         exception: Callable[[], BaseException | None],
         code: CodeType | None = None,
+        is_own_cancellation: bool = False,
     ) -> None:
         seconds = self.now() - self._start if self.records else 0.0
         position = len(self.records)
-        self.ending = Ending(position, seconds, interruption, exception, code)
+        self.ending = Ending(
+            position, seconds, interruption, exception, code, is_own_cancellation
+        )
 
     @property
     def accepted(self) -> bool:
@@ -139,7 +149,7 @@ class Recording:
     def _read_new_records(self) -> None:
         """Read each record once, and only when somebody asks: add() stays fast."""
         start, self._read_count = self._read_count, len(self.records)
-        for direction, event, _ in self.records[start : self._read_count]:
+        for direction, event, _, _ in self.records[start : self._read_count]:
             if direction == "receive":
                 continue
             kind = event_type(event)
@@ -176,8 +186,9 @@ def event_type(event: object) -> str:
 def payload(event: Mapping[str, Any]) -> Any:
     """Return the payload of a data frame: JSON text decoded, other text as sent.
 
-    Binary payloads are ``bytes``, also where a ``bytearray`` or a ``memoryview`` was
-    sent, because that is what a client receives.
+    Binary payloads are ``bytes``, also where a ``bytearray``, a ``memoryview`` or a
+    subclass was sent, and lazy strings are ``str``, because that is what a client
+    receives.
     """
     return decode(*encoded_payload(event))
 
@@ -186,13 +197,37 @@ def encoded_payload(event: Mapping[str, Any]) -> tuple[Any, bool]:
     """Return a payload that no later change of the event alters; whether it is text."""
     data: Any = event.get("bytes")
     if data is None:
-        return event.get("text"), True
-    if type(data) in (bytearray, memoryview):
+        text: Any = event.get("text")
+        return (plain_text(text) if is_lazy(text) else text), True
+    if type(data) is not bytes and issubclass(type(data), _BYTES_LIKE):
         try:
-            return bytes(data), False
+            return bytes(memoryview(data)), False
         except ValueError:
             pass  # a memoryview that has been released
     return data, False
+
+
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+def is_lazy(value: object) -> bool:
+    """Return whether it is one of Django's lazy strings, such as ``gettext_lazy()``."""
+    return type(value) is not str and any(
+        cls.__name__ == "Promise" and cls.__module__ == "django.utils.functional"
+        for cls in type(value).__mro__
+    )
+
+
+def plain_text(value: Any) -> Any:
+    """Return text as a ``str``, also where a subclass or a lazy string was sent."""
+    if issubclass(type(value), str):
+        return str.__str__(value)
+    if is_lazy(value):
+        try:
+            return str(value)
+        except Exception:
+            pass  # the function behind it is the application's own
+    return value
 
 
 def decode(data: Any, is_text: bool) -> Any:
@@ -219,7 +254,7 @@ def has_more_body(event: Mapping[str, Any]) -> bool:
 
 def _chunks(parts: Iterable[Mapping[str, Any]]) -> list[bytes]:
     chunks = [part.get("body", b"") for part in parts]
-    return [it for it in chunks if issubclass(type(it), (bytes, bytearray))]
+    return [it for it in chunks if issubclass(type(it), _BYTES_LIKE)]
 
 
 def close_code(close: Mapping[str, Any]) -> int:

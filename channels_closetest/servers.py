@@ -1,14 +1,16 @@
 """The table: what each server makes of each event that an application sends.
 
-``RULES`` has a row for each kind of event that a server does not deliver as sent, and
-``ENDINGS`` has what a client receives when the application ends. Both hold what was
-measured with real servers and clients; the README shows them under "What real servers
-do", and ``tests/test_servers.py`` compares them with the servers.
+``RULES`` has a row for each kind of event that a server does not deliver as sent,
+``ENDINGS`` has what a client receives when the application ends, and ``CLIENT_CLOSES``
+when it closes the connection itself. All hold what was measured with real servers and
+clients; the README shows them under "What real servers do", and
+``tests/test_servers.py`` compares them with the servers.
 """
 
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -18,17 +20,31 @@ from .recording import (
     decode,
     event_type,
     has_more_body,
+    is_lazy,
     payload,
+    plain_text,
 )
 
 #: The servers whose behaviour is known.
-SERVERS = ("daphne", "uvicorn", "hypercorn")
+SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
+#: Those that a communicator is about, unless it names its own.
+DEFAULT_SERVERS = SERVERS[:3]
 
 
 #: Where a connection is: nothing sent; a denial response started, a part of its body
-#: sent; accepted; rejected or closed, by the application or the server; closed by the
-#: client.
-Phase = Literal["handshake", "denial", "body", "open", "closed", "client_left"]
+#: sent; accepted; rejected or closed, by the application or the server; dropped because
+#: the handshake took too long; closed by the client. The last is no phase of a
+#: connection: the event comes from a task that an earlier event has ended.
+Phase = Literal[
+    "handshake",
+    "denial",
+    "body",
+    "open",
+    "closed",
+    "timed_out",
+    "client_left",
+    "task_failed",
+]
 
 
 class Connection:
@@ -40,6 +56,8 @@ class Connection:
         self.subprotocol: str | None = None
         self.close_code: Any = None
         self.close_reason: Any = None
+        #: The tasks that an event of theirs has ended.
+        self.failed_tasks: set[int] = set()
         self._denial_status: Any = None
         self._frames: list[Mapping[str, Any]] = []
         self._messages: list[Any] = []
@@ -59,13 +77,14 @@ class Connection:
         kind = event_type(event)
         if kind == "websocket.accept":
             self.phase, self.status = "open", 101
-            subprotocol: Any = event.get("subprotocol")
-            if issubclass(type(subprotocol), str) and len(subprotocol) > 0:
+            self.close_code = self.close_reason = None
+            subprotocol = plain_text(event.get("subprotocol"))
+            if type(subprotocol) is str and subprotocol:
                 self.subprotocol = subprotocol
         elif kind == "websocket.send":
             self._frames.append(event)
         elif kind == "websocket.close" and self.phase == "open":
-            self.close(close_code(event), close_reason(event))
+            self.close(close_code(event), plain_text(close_reason(event)))
         elif kind == "websocket.close":
             self.fail_handshake(403)
         elif kind == "websocket.http.response.start":
@@ -75,9 +94,9 @@ class Connection:
             if not has_more_body(event):
                 self.end_denial()
 
-    def fail_handshake(self, status: Any) -> None:
+    def fail_handshake(self, status: Any, phase: Phase = "closed") -> None:
         """End without a connection: the client receives no code and no reason."""
-        self.phase, self.status = "closed", status
+        self.phase, self.status = phase, None if status == 101 else status
         self.close_code, self.close_reason = 1006, ""
 
     def start_denial(self) -> None:
@@ -89,15 +108,13 @@ class Connection:
 
     def close(self, code: Any, reason: Any = "") -> None:
         self.phase = "closed"
-        self.close_code, self.close_reason = code, reason
+        is_int = issubclass(type(code), int)
+        self.close_code = int.__index__(code) if is_int else code
+        self.close_reason = reason
 
-    def disconnect(self, event: Mapping[str, Any]) -> None:
-        """The client closes the connection."""
-        if self.phase == "open":
-            self.close(event.get("code", 1005))
-        elif self.phase != "closed":
-            self.fail_handshake(self.status)
-        self.phase = "client_left"
+    def time_out(self) -> None:
+        """Drop the connection, because the handshake takes too long."""
+        self.fail_handshake(None, "timed_out")
 
 
 # The cells of the table: what a server does with an event that it does not deliver as
@@ -111,6 +128,10 @@ class Effect(NamedTuple):
     apply: Callable[[Connection, Mapping[str, Any]], Mapping[str, Any] | None]
     #: False where the client receives the event as sent, or cannot receive any.
     is_reported: bool = True
+    #: Whether the event raises where it is sent, and this is what follows when the
+    #: exception ends the application. In a task that the application has started, it
+    #: ends the task, and the connection goes on.
+    is_error: bool = False
 
 
 def http(status: int) -> Effect:
@@ -131,6 +152,11 @@ def closed(code: int) -> Effect:
     return Effect(f"close code {code}", apply)
 
 
+def error(effect: Effect) -> Effect:
+    """The event raises where it is sent, and this follows if nobody catches that."""
+    return effect._replace(is_error=True)
+
+
 def changed(outcome: str, **keys: object) -> Effect:
     """The event is delivered with other values for these keys."""
     return Effect(outcome, lambda connection, event: {**event, **keys})
@@ -140,8 +166,26 @@ def _fail_without_response(connection: Connection, event: Mapping[str, Any]) -> 
     connection.fail_handshake(None)
 
 
-def _reject_response(connection: Connection, event: Mapping[str, Any]) -> None:
-    connection.fail_handshake(101)
+def _fail_unless_answered(connection: Connection, event: Mapping[str, Any]) -> None:
+    # The connection is dropped later: a task may respond to the handshake until then.
+    connection.fail_handshake(None, connection.phase)
+
+
+def _echo(connection: Connection, event: Mapping[str, Any]) -> None:
+    connection.close(event.get("code", 1005), event.get("reason") or "")
+
+
+def _select_by_header(
+    connection: Connection, event: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    [value, *_] = _values(event["headers"], b"sec-websocket-protocol")
+    return {**event, "subprotocol": str(value, "latin-1")}
+
+
+def _empty(connection: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    is_text = event.get("text") is not None or "bytes" not in event
+    payload = {"text": ""} if is_text else {"bytes": b""}
+    return {"type": event["type"], **payload}
 
 
 def _truncate_body(connection: Connection, event: Mapping[str, Any]) -> None:
@@ -156,7 +200,7 @@ def _start_denial(
 
 
 def _cut_reason(connection: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
-    reason = event["reason"].encode()[:LONGEST_REASON].decode(errors="ignore")
+    reason = str(event["reason"]).encode()[:LONGEST_REASON].decode(errors="ignore")
     return {**event, "reason": reason}
 
 
@@ -164,8 +208,11 @@ sent = Effect("as sent", lambda connection, event: event, is_reported=False)
 nothing = Effect("nothing", lambda connection, event: None)
 client_left = Effect("nothing", lambda connection, event: None, is_reported=False)
 no_response = Effect("no response: the connection is dropped", _fail_without_response)
-rejected_response = Effect("a response that the client rejects", _reject_response)
+rejected_response = Effect("a response that the client rejects", _fail_without_response)
+no_response_in_time = no_response._replace(apply=_fail_unless_answered)
 no_browser = changed("a response that browsers reject")
+no_subprotocol = changed("no subprotocol", subprotocol=None)
+by_header = Effect("as sent", _select_by_header, is_reported=False)
 no_headers = changed("no headers", headers=())
 status_first = Effect("as sent", _start_denial, is_reported=False)
 truncated_body = Effect("a truncated body", _truncate_body)
@@ -175,13 +222,26 @@ no_reason = changed("no reason", reason="")
 cut_reason = Effect("the reason's first 123 bytes", _cut_reason)
 only_bytes = changed("only the bytes", text=None)
 only_text = changed("only the text", bytes=None)
+no_body = changed("an empty body", body=b"")
+empty_frame = Effect("an empty frame", _empty)
 no_json = changed("text that JSON.parse() rejects")
+echoed = Effect("its own code and reason", _echo)
+#: What an event from a task that the application has started does instead of an error.
+failed_task = Effect(
+    "nothing, and the task that sent it fails", lambda connection, event: None
+)
+error_500, error_403 = error(http(500)), error(http(403))
+error_drop, error_truncated = error(no_response), error(truncated_body)
+error_1011, error_1006, error_1005 = map(error, map(closed, (1011, 1006, 1005)))
 
 
 #: A close frame holds 125 bytes, two of them the code (RFC 6455 section 5.5).
 LONGEST_REASON = 123
 #: The largest frame that Daphne sends, in bytes.
 DAPHNE_LARGEST_FRAME = 1024 * 1024
+#: Seconds from websocket.connect until a server drops a handshake without response.
+#: Those that are not here wait as long as the client does.
+HANDSHAKE_TIMEOUTS = {"daphne": 5.0}
 
 
 # The conditions of the table: on an event of the type that the row is about, and on
@@ -225,7 +285,9 @@ def _payload(condition: Callable[[Any, Any], object]) -> _Condition:
 
 def _text(condition: Callable[[str], object]) -> _Condition:
     """A condition on the text of a frame without bytes."""
-    return _payload(lambda text, data: data is None and text and condition(text))
+    return _payload(
+        lambda text, data: data is None and text and condition(plain_text(text))
+    )
 
 
 def _selects(condition: Callable[[Any, Sequence[str]], bool]) -> _Condition:
@@ -240,6 +302,54 @@ def _has_no_type(event: object, client: Client) -> bool:
     return not isinstance(event, Mapping) or "type" not in event
 
 
+def _values(headers: Any, name: bytes) -> list[bytes]:
+    """Return the values of all headers of this name."""
+    return [value for key, value in headers or () if key.lower() == name]
+
+
+def _selects_by_header(event: Mapping[str, Any], client: Client) -> bool:
+    return bool(_values(event.get("headers"), b"sec-websocket-protocol"))
+
+
+def _selects_twice(event: Mapping[str, Any], client: Client) -> bool:
+    return bool(event.get("subprotocol")) and _selects_by_header(event, client)
+
+
+def _is_of_handshake(headers: Any) -> bool:
+    return any(name.lower() in _HANDSHAKE_HEADERS for name, _ in headers)
+
+
+_HANDSHAKE_HEADERS = (b"sec-websocket-accept", b"sec-websocket-extensions", b"upgrade")
+#: The characters of a token (RFC 9110 section 5.6.2).
+_TOKEN = frozenset(
+    b"!#$%&'*+-.^_`|~" + f"{string.digits}{string.ascii_letters}".encode()
+)
+
+
+def _has_invalid_name(headers: Any) -> bool:
+    return any(not name or not _TOKEN.issuperset(name) for name, _ in headers)
+
+
+def _has_control_character(headers: Any) -> bool:
+    return any(
+        code < 32 and code != 9 or code == 127 for _, value in headers for code in value
+    )
+
+
+def _has_whitespace_around(headers: Any) -> bool:
+    return any(value != value.strip(b" \t") for _, value in headers)
+
+
+def _has_name_twice(headers: Any) -> bool:
+    names = [name.lower() for name, _ in headers]
+    return len(set(names)) < len(names)
+
+
+def _has_other_str(name: Any) -> bool:
+    """Whether it is a ``(str, Enum)``: a server that formats it sends another text."""
+    return isinstance(name, str) and str(name) != str.__str__(name)
+
+
 def _are_invalid_headers(headers: object) -> bool:
     return not isinstance(headers, (list, tuple)) or not all(
         isinstance(header, (list, tuple))
@@ -249,14 +359,32 @@ def _are_invalid_headers(headers: object) -> bool:
     )
 
 
-def _is_invalid_status(status: object) -> bool:
-    return not isinstance(status, int) or not 100 <= status < 600
+def _is_invalid_status(status: int) -> bool:
+    return not 100 <= status < 600
+
+
+def _is_informational(status: int) -> bool:
+    return 100 <= status < 200
+
+
+_BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 def _is_wrong(text: object, data: object) -> bool:
     if data is not None:
-        return not isinstance(data, (bytes, bytearray))
-    return text is not None and not isinstance(text, str)
+        return not isinstance(data, _BYTES_LIKE)
+    return text is not None and not isinstance(text, str) and not is_lazy(text)
+
+
+def _has_both_or_neither(event: Mapping[str, Any], client: Client) -> bool:
+    return ("text" in event) == ("bytes" in event) and (
+        (event.get("text") is None) == (event.get("bytes") is None)
+    )
+
+
+def _is_only_none(event: Mapping[str, Any], client: Client) -> bool:
+    payloads = [event[key] for key in ("text", "bytes") if key in event]
+    return payloads == [None]
 
 
 def _is_wrong_and_empty(text: object, data: object) -> bool:
@@ -283,7 +411,7 @@ def _is_json_to_python_only(text: str) -> bool:
 
 def _is_too_large(text: str | None, data: bytes | None) -> bool:
     if data is not None:
-        return len(data) > DAPHNE_LARGEST_FRAME
+        return memoryview(data).nbytes > DAPHNE_LARGEST_FRAME
     # No character takes more than 4 bytes, so most texts need not be encoded.
     return (
         text is not None
@@ -294,6 +422,14 @@ def _is_too_large(text: str | None, data: bytes | None) -> bool:
 
 def _is_int(code: object) -> bool:
     return isinstance(code, int) and not isinstance(code, bool)
+
+
+def _is_of_int_subclass(code: object) -> bool:
+    return _is_int(code) and type(code) is not int
+
+
+def _exceeds_two_bytes(code: object) -> bool:
+    return isinstance(code, int) and _is_int(code) and not 0 <= code <= 65535
 
 
 def _is_for_protocols(code: Any) -> bool:
@@ -307,13 +443,14 @@ def _is_undefined(code: Any) -> bool:
 
 
 def _is_invalid_reason(reason: Any) -> bool:
-    if reason is None:
+    if reason is None or is_lazy(reason):
         return False
     return not isinstance(reason, str) or _is_unencodable(reason)
 
 
 def _is_too_long(reason: Any) -> bool:
-    return isinstance(reason, str) and len(reason.encode()) > LONGEST_REASON
+    text = plain_text(reason)
+    return isinstance(text, str) and len(text.encode()) > LONGEST_REASON
 
 
 class PerServer(NamedTuple):
@@ -322,6 +459,7 @@ class PerServer(NamedTuple):
     daphne: Effect
     uvicorn: Effect
     hypercorn: Effect
+    granian: Effect
 
 
 class Rule(NamedTuple):
@@ -333,12 +471,33 @@ class Rule(NamedTuple):
     remedy: str
 
 
+class Ends(NamedTuple):
+    """What the client receives when the application raises, and when it returns.
+
+    A ``CancelledError`` that the application lets out although nobody has cancelled it
+    is to servers as if it had returned.
+    """
+
+    raises: PerServer
+    returns: PerServer
+
+
 # What to write instead.
 _ACCEPT_FIRST = "Call accept() first, then send, then close()"
 _CLOSE_LATER = (
     "Call accept() first, then close(): only then does the client receive them"
 )
 _SELECT = "Accept with one of scope['subprotocols']"
+_NAME = "Accept with the value of the enum, a plain str"
+_BY_ARGUMENT = "Pass the subprotocol to accept(), and no header of that name"
+_OWN_HEADERS = "Leave the headers of the handshake to the server"
+_HTTP = "Pass headers that HTTP allows: a token, and a value without control characters"
+_STRIP = "Strip the whitespace"
+_MERGE = "Send one header of each name, or deploy on a server that delivers them"
+_STR = "Convert it with str()"
+_INT = "Convert it with int()"
+_IN_TIME = "Respond within 5 s, or accept first and do the rest then"
+_CATCH = "Fix what ended the task, or do not send this"
 _PAIRS = "Pass headers as a list of pairs of bytes"
 _DENY = (
     "Call close(), which is HTTP 403 on every server, or deploy on one that offers it"
@@ -374,61 +533,108 @@ OTHER = "any other"
 
 _PARTS = [
     Rule("a denial response without a body", _without("body"),
-         PerServer(nothing, no_response, sent), _BODY_OF_BYTES),
+         PerServer(nothing, error_drop, sent, sent), _BODY_OF_BYTES),
     Rule("a denial response with a body that is not bytes",
-         _with("body", lambda body: not isinstance(body, (bytes, bytearray))),
-         PerServer(nothing, no_response, truncated_body), _BODY_OF_BYTES),
+         _with("body", lambda body: not isinstance(body, _BYTES_LIKE)),
+         PerServer(nothing, error_drop, error_truncated, no_body), _BODY_OF_BYTES),
 ]
 
 RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "handshake": {
         _SEND: [
+            Rule("a frame with both text and bytes, or with neither, before accept()",
+                 _has_both_or_neither,
+                 PerServer(error_500, error_500, error_500, error_403), _ACCEPT_FIRST),
             Rule("sent before accept()", always,
-                 PerServer(http(500), http(500), http(500)), _ACCEPT_FIRST),
+                 PerServer(error_500, error_500, error_500, nothing), _ACCEPT_FIRST),
         ],
         _CLOSE: [
             Rule("closed with a code or reason before accept()", _has_code_or_reason,
-                 PerServer(http(403), http(403), http(403)), _CLOSE_LATER),
+                 PerServer(http(403), http(403), http(403), http(403)), _CLOSE_LATER),
         ],
         _ACCEPT: [
+            Rule("accepted with a subprotocol and a sec-websocket-protocol header",
+                 _selects_twice,
+                 PerServer(no_headers, rejected_response, no_response,
+                           no_headers), _BY_ARGUMENT),
+            Rule("accepted with a sec-websocket-protocol header", _selects_by_header,
+                 PerServer(no_headers, by_header, no_response,
+                           no_headers), _BY_ARGUMENT),
             Rule("accepted with a subprotocol that was not offered",
                  _selects(lambda name, offered: bool(name) and name not in offered),
-                 PerServer(no_response, rejected_response, no_response), _SELECT),
+                 PerServer(no_response, rejected_response, no_response,
+                           rejected_response), _SELECT),
             Rule("accepted with the subprotocol ''",
                  _with("subprotocol", lambda name: name == ""),
-                 PerServer(no_response, sent, no_response), _SELECT),
+                 PerServer(no_response, sent, no_response, rejected_response), _SELECT),
+            Rule("accepted with a subprotocol whose str() is another text",
+                 _with("subprotocol", _has_other_str),
+                 PerServer(rejected_response, rejected_response, sent, sent), _NAME),
+            Rule("accepted with a lazy string as subprotocol",
+                 _with("subprotocol", is_lazy),
+                 PerServer(sent, sent, sent, no_subprotocol), _STR),
             Rule("accepted without any of the offered subprotocols",
                  _selects(lambda name, offered: not name and bool(offered)),
-                 PerServer(no_browser, no_browser, no_browser), _SELECT),
+                 PerServer(no_browser, no_browser, no_browser, no_browser), _SELECT),
             Rule("accepted with headers that are not pairs of bytes",
                  _with("headers", _are_invalid_headers),
-                 PerServer(no_headers, http(500), no_response), _PAIRS),
+                 PerServer(no_headers, error_500, no_response, no_headers), _PAIRS),
+            Rule("accepted with a header of the handshake: sec-websocket-accept,"
+                 " sec-websocket-extensions or upgrade",
+                 _with("headers", _is_of_handshake),
+                 PerServer(no_headers, rejected_response, rejected_response,
+                           no_headers), _OWN_HEADERS),
+            Rule("accepted with a header whose name is not a token",
+                 _with("headers", _has_invalid_name),
+                 PerServer(no_headers, rejected_response, no_response,
+                           no_headers), _HTTP),
+            Rule("accepted with a header whose value has a control character",
+                 _with("headers", _has_control_character),
+                 PerServer(no_headers, error_500, no_response, no_headers), _HTTP),
+            Rule("accepted with a header whose value has whitespace around",
+                 _with("headers", _has_whitespace_around),
+                 PerServer(no_headers, sent, no_response, no_headers), _STRIP),
             Rule("accepted with headers", _with("headers", bool),
-                 PerServer(no_headers, sent, sent), _IN_A_FRAME),
+                 PerServer(no_headers, sent, sent, no_headers), _IN_A_FRAME),
         ],
         _START: [
             Rule("a denial response", always,
-                 PerServer(nothing, sent, sent), _DENY),
+                 PerServer(nothing, sent, sent, sent), _DENY),
             Rule("a denial response without an HTTP status", _without("status"),
-                 PerServer(nothing, http(500), http(500)), _STATUS),
+                 PerServer(nothing, error_500, error_500, error_403), _STATUS),
+            Rule("a denial response with a status that is not an int",
+                 _with("status", lambda status: not isinstance(status, int)),
+                 PerServer(nothing, error_500, error_500, error_403), _STATUS),
             Rule("a denial response with an invalid HTTP status",
                  _with("status", _is_invalid_status),
-                 PerServer(nothing, http(500), http(500)), _STATUS),
+                 PerServer(nothing, error_500, error_500, no_response), _STATUS),
+            Rule("a denial response with an informational status: 100 to 199",
+                 _with("status", _is_informational),
+                 PerServer(nothing, sent, sent, http(500)), _STATUS),
             Rule("a denial response without headers", _without("headers"),
-                 PerServer(nothing, sent, http(500)), _HEADERS),
+                 PerServer(nothing, sent, error_500, error_403), _HEADERS),
             Rule("a denial response with headers that are not pairs of bytes",
                  _with("headers", _are_invalid_headers),
-                 PerServer(nothing, http(500), http(500)), _PAIRS),
+                 PerServer(nothing, error_500, error_500, error_403), _PAIRS),
+            Rule("a denial response with a header whose name is not a token",
+                 _with("headers", _has_invalid_name),
+                 PerServer(nothing, rejected_response, error_500, error_403), _HTTP),
+            Rule("a denial response with a header whose value has a control character",
+                 _with("headers", _has_control_character),
+                 PerServer(nothing, error_drop, error_500, error_403), _HTTP),
+            Rule("a denial response with two headers of one name",
+                 _with("headers", _has_name_twice),
+                 PerServer(nothing, sent, sent, no_response), _MERGE),
         ],
         _BODY: [
             Rule("the body of a denial response that has not started", always,
-                 PerServer(nothing, http(500), http(500)), _ANSWER_ONCE),
+                 PerServer(nothing, error_500, error_500, error_403), _ANSWER_ONCE),
         ],
         OTHER: [
             Rule("not an ASGI event", _has_no_type,
-                 PerServer(http(500), http(500), http(500)), _ASGI),
+                 PerServer(error_500, error_500, error_500, error_403), _ASGI),
             Rule("an event of unknown type", always,
-                 PerServer(nothing, http(500), http(500)), _ASGI),
+                 PerServer(nothing, error_500, error_500, error_403), _ASGI),
         ],
     },
     # Never on Daphne, which ignores the start of a denial response.
@@ -436,131 +642,180 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         _BODY: [
             *_PARTS,
             Rule("a denial response in several parts", _with("more_body", bool),
-                 PerServer(nothing, sent, status_first), _BODY_OF_BYTES),
+                 PerServer(nothing, sent, status_first, error_403), _BODY_OF_BYTES),
         ],
         _CLOSE: [
             Rule("closed during a denial response", always,
-                 PerServer(nothing, no_response, http(403)), _ANSWER_ONCE),
+                 PerServer(nothing, error_drop, http(403), http(403)), _ANSWER_ONCE),
         ],
         _ACCEPT: [
             Rule("accepted during a denial response", always,
-                 PerServer(nothing, no_response, no_denial), _ANSWER_ONCE),
+                 PerServer(nothing, error_drop, no_denial, no_denial), _ANSWER_ONCE),
         ],
         _START: [
             Rule("a second start of a denial response", always,
-                 PerServer(nothing, no_response, no_denial), _ANSWER_ONCE),
+                 PerServer(nothing, error_drop, no_denial, error_403), _ANSWER_ONCE),
+        ],
+        _SEND: [
+            Rule("sent during a denial response", always,
+                 PerServer(nothing, error_drop, error_500, nothing), _ANSWER_ONCE),
         ],
         OTHER: [
-            Rule("sent during a denial response", always,
-                 PerServer(nothing, no_response, http(500)), _ANSWER_ONCE),
+            Rule("an event of unknown type during a denial response", always,
+                 PerServer(nothing, error_drop, error_500, error_403), _ANSWER_ONCE),
         ],
     },
+    # Never on Daphne, and never on Granian, which takes a body in one part only.
     "body": {
         _BODY: [
             *_PARTS,
         ],
+        _CLOSE: [
+            Rule("closed during the body of a denial response", always,
+                 PerServer(nothing, error_drop, truncated_body, nothing), _ANSWER_ONCE),
+        ],
         OTHER: [
             Rule("sent during the body of a denial response", always,
-                 PerServer(nothing, no_response, truncated_body), _ANSWER_ONCE),
+                 PerServer(nothing, error_drop, error_truncated,
+                           nothing), _ANSWER_ONCE),
         ],
     },
     "open": {
         _ACCEPT: [
             Rule("accepted again, because the test has connected twice",
                  _connected_twice,
-                 PerServer(nothing, nothing, nothing), _ONE_CONNECTION),
+                 PerServer(nothing, nothing, nothing, nothing), _ONE_CONNECTION),
             Rule("a second accept()", always,
-                 PerServer(closed(1011), closed(1006), closed(1011)), _ONCE),
+                 PerServer(error_1011, error_1006, error_1011, error_1005), _ONCE),
         ],
         _SEND: [
             Rule("a frame with text and bytes",
                  _payload(lambda text, data: text and data),
-                 PerServer(closed(1011), only_bytes, only_bytes), _PAYLOAD),
+                 PerServer(error_1011, only_bytes, only_bytes, error_1005), _PAYLOAD),
             Rule("a frame with text and empty bytes",
                  _payload(lambda text, data: text and data is not None and not data),
-                 PerServer(only_text, only_bytes, only_bytes), _PAYLOAD),
+                 PerServer(only_text, only_bytes, only_bytes, error_1005), _PAYLOAD),
+            Rule("a frame with empty text and bytes",
+                 _payload(lambda text, data: text == "" and data is not None),
+                 PerServer(sent, sent, sent, error_1005), _PAYLOAD),
+            Rule("a frame whose only payload is None", _is_only_none,
+                 PerServer(nothing, nothing, error_1011, empty_frame), _PAYLOAD),
             Rule("a frame with neither text nor bytes",
                  _payload(lambda text, data: text is None and data is None),
-                 PerServer(nothing, nothing, closed(1011)), _PAYLOAD),
+                 PerServer(nothing, nothing, error_1011, error_1005), _PAYLOAD),
             Rule("an empty payload of the wrong type", _payload(_is_wrong_and_empty),
-                 PerServer(nothing, closed(1006), closed(1011)), _PAYLOAD),
+                 PerServer(nothing, error_1006, error_1011, empty_frame), _PAYLOAD),
             Rule("a payload of the wrong type", _payload(_is_wrong),
-                 PerServer(closed(1011), closed(1006), closed(1011)), _PAYLOAD),
+                 PerServer(error_1011, error_1006, error_1011, empty_frame), _PAYLOAD),
+            Rule("a lazy string as text",
+                 _payload(lambda text, data: data is None and is_lazy(text)),
+                 PerServer(sent, sent, error_1011, empty_frame), _STR),
             Rule("an empty frame", _payload(lambda text, data: not text and not data),
-                 PerServer(nothing, sent, sent), _NOT_EMPTY),
-            Rule("a bytearray as bytes",
-                 _payload(lambda text, data: isinstance(data, bytearray)),
-                 PerServer(closed(1011), sent, sent), _BYTES),
+                 PerServer(nothing, sent, sent, sent), _NOT_EMPTY),
+            Rule("a bytearray, a memoryview or a subclass of bytes as bytes",
+                 _payload(lambda _, data: data is not None and type(data) is not bytes),
+                 PerServer(error_1011, sent, sent, sent), _BYTES),
             Rule("text with a lone surrogate", _text(_is_unencodable),
-                 PerServer(closed(1011), closed(1006), closed(1011)), _UTF_8),
+                 PerServer(error_1011, error_1006, error_1011, empty_frame), _UTF_8),
             Rule("NaN or Infinity, which are not JSON", _text(_is_json_to_python_only),
-                 PerServer(no_json, no_json, no_json), _NULL),
+                 PerServer(no_json, no_json, no_json, no_json), _NULL),
             Rule("a frame larger than 1 MiB", _payload(_is_too_large),
-                 PerServer(closed(1011), sent, sent), _SEVERAL_FRAMES),
+                 PerServer(error_1011, sent, sent, sent), _SEVERAL_FRAMES),
         ],
         _CLOSE: [
             Rule("a close code that is None", _with("code", lambda code: code is None),
-                 PerServer(sent, closed(1005), closed(1006)), _CODE),
+                 PerServer(sent, closed(1005), error_1006, sent), _CODE),
             Rule("a close code that is not an int",
                  _with("code", lambda code: code is not None and not _is_int(code)),
-                 PerServer(closed(1011), closed(1006), closed(1006)), _CODE),
+                 PerServer(error_1011, closed(1006), error_1006, no_code), _CODE),
+            Rule("a close code that does not fit into two bytes",
+                 _with("code", _exceeds_two_bytes),
+                 PerServer(error_1011, closed(1006), error_1006, no_code), _CODE),
             Rule("a close code that no frame may contain: 1005, 1006 or 1015",
                  _with("code", lambda code: code in (1005, 1006, 1015)),
-                 PerServer(closed(1011), closed(1006), no_code), _CODE),
+                 PerServer(error_1011, closed(1006), no_code, closed(1006)), _CODE),
             Rule("a close code reserved for servers and libraries: 1001 to 1014",
                  _with("code", _is_for_protocols),
-                 PerServer(closed(1011), sent, sent), _CODE),
+                 PerServer(error_1011, sent, sent, sent), _CODE),
+            # Daphne reports an exception with the same code.
+            Rule("the close code 1011", _with("code", lambda code: code == 1011),
+                 PerServer(error(sent), sent, sent, sent), _CODE),
             Rule("an undefined close code", _with("code", _is_undefined),
-                 PerServer(closed(1011), closed(1006), closed(1006)), _CODE),
+                 PerServer(error_1011, closed(1006), closed(1006),
+                           closed(1006)), _CODE),
+            Rule("a close code of a subclass of int",
+                 _with("code", _is_of_int_subclass),
+                 PerServer(error_1011, sent, sent, sent), _INT),
             Rule("a reason that no close frame can contain",
                  _with("reason", _is_invalid_reason),
-                 PerServer(no_reason, closed(1006), closed(1006)), _REASON),
+                 PerServer(no_reason, closed(1006), error_1006, no_reason), _REASON),
+            Rule("a lazy string as reason",
+                 _with("reason", lambda reason: is_lazy(reason) and reason),
+                 PerServer(no_reason, sent, sent, no_reason), _STR),
             Rule("a reason longer than 123 bytes", _with("reason", _is_too_long),
-                 PerServer(no_reason, closed(1006), cut_reason), _REASON),
+                 PerServer(no_reason, closed(1006), cut_reason, closed(1006)), _REASON),
             Rule("closed with a reason", _with("reason", bool),
-                 PerServer(no_reason, sent, sent), _IN_A_FRAME),
+                 PerServer(no_reason, sent, sent, sent), _IN_A_FRAME),
         ],
         OTHER: [
             Rule("not an ASGI event", _has_no_type,
-                 PerServer(closed(1011), closed(1006), closed(1011)), _ASGI),
+                 PerServer(error_1011, error_1006, error_1011, error_1005), _ASGI),
             Rule("an event of unknown type", always,
-                 PerServer(nothing, closed(1006), closed(1011)), _ASGI),
+                 PerServer(nothing, error_1006, error_1011, error_1005), _ASGI),
         ],
     },
     "closed": {
         OTHER: [
             Rule("sent after the test has connected twice", _connected_twice,
-                 PerServer(nothing, nothing, nothing), _ONE_CONNECTION),
+                 PerServer(nothing, nothing, nothing, nothing), _ONE_CONNECTION),
             Rule("sent after the connection had ended", always,
-                 PerServer(nothing, nothing, nothing), _NO_MORE),
+                 PerServer(nothing, nothing, nothing, nothing), _NO_MORE),
+        ],
+    },
+    # Only on Daphne: see HANDSHAKE_TIMEOUTS.
+    "timed_out": {
+        OTHER: [
+            Rule("sent more than 5 s after websocket.connect, as the first response",
+                 always,
+                 PerServer(no_response, sent, sent, sent), _IN_TIME),
+        ],
+    },
+    # Only from a task that the application has started: see Effect.is_error.
+    "task_failed": {
+        OTHER: [
+            Rule("sent by a task that an earlier event has ended", always,
+                 PerServer(nothing, nothing, nothing, nothing), _CATCH),
         ],
     },
     # An application can learn only too late that the client has disconnected.
     "client_left": {
         OTHER: [
             Rule("sent after the client had disconnected", always,
-                 PerServer(client_left, client_left, client_left), _NOTHING),
+                 PerServer(client_left, client_left, client_left,
+                           client_left), _NOTHING),
         ],
     },
 }
 
-# What the client receives when the application ends: by an exception, or by returning.
-ENDINGS: dict[Phase, tuple[PerServer, PerServer]] = {
-    "handshake": (
-        PerServer(http(500), http(500), http(500)),
-        PerServer(no_response, http(500), http(500)),
+ENDINGS: dict[Phase, Ends] = {
+    "handshake": Ends(
+        PerServer(http(500), http(500), http(500), http(403)),
+        PerServer(no_response_in_time, http(500), http(500), http(403)),
     ),
-    "denial": (
-        PerServer(nothing, no_response, http(500)),
-        PerServer(nothing, no_response, http(500)),
+    "denial": Ends(
+        PerServer(nothing, no_response, http(500), http(403)),
+        PerServer(nothing, no_response, http(500), http(403)),
     ),
-    "body": (
-        PerServer(nothing, no_response, truncated_body),
-        PerServer(nothing, no_response, truncated_body),
+    "body": Ends(
+        PerServer(nothing, no_response, truncated_body, nothing),
+        PerServer(nothing, no_response, truncated_body, nothing),
     ),
-    "open": (
-        PerServer(closed(1011), closed(1006), closed(1011)),
-        PerServer(nothing, closed(1006), closed(1011)),
+    "open": Ends(
+        PerServer(closed(1011), closed(1006), closed(1011), closed(1005)),
+        PerServer(nothing, closed(1006), closed(1011), closed(1005)),
     ),
 }
+
+# What a client receives in answer when it closes the connection.
+CLIENT_CLOSES = PerServer(closed(1000), echoed, echoed, echoed)
 # fmt: on

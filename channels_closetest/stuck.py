@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import sys
 import traceback
-from asyncio import Task
+from asyncio import Task, current_task
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
@@ -86,6 +86,8 @@ class StartedTasks:
     #: What the tasks have raised.
     crashes: Sequence[BaseException] = ()
     _tasks: Sequence[ref[Task[Any]]] = ()
+    #: How many tasks the application has started.
+    _count = 0
 
     def __init__(self, application: Task[Any]) -> None:
         loop = application.get_loop()
@@ -97,11 +99,33 @@ class StartedTasks:
             loop.set_task_factory(self._factory)
         self._factory.running += 1
         self._factory.started[ref(application)] = self
+        self._loop = loop
+        #: The number of each task, from 1, and the task that has started it.
+        self._origins: dict[ref[Task[Any]], tuple[int, ref[Task[Any]]]] = {}
 
-    def add(self, task: Task[Any]) -> None:
+    def add(self, task: Task[Any], parent: Task[Any]) -> None:
+        self._count += 1
+        self._origins[ref(task)] = self._count, ref(parent)
         self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
         self._factory.started[ref(task)] = self
         task.add_done_callback(self._ended)
+
+    def current(self) -> int:
+        """Return the number of the task that is running, if it is one of these.
+
+        Return 0 for the application itself, and for a task that it awaits: an exception
+        of that is raised in the application. A sync consumer sends from a task that
+        asgiref has started, and that is none of these.
+        """
+        if not self._count:
+            return 0
+        task = current_task(self._loop)
+        while task is not None:
+            number, parent = self._origins.get(ref(task), (0, None))
+            if parent is None or not _is_awaited(task):
+                return number
+            task = parent()
+        return 0
 
     def running(self) -> list[Task[Any]]:
         tasks = [reference() for reference in self._tasks]
@@ -118,6 +142,7 @@ class StartedTasks:
 
     def _ended(self, task: Task[Any]) -> None:
         self._factory.started.pop(ref(task), None)
+        self._origins.pop(ref(task), None)
         # Not task.exception(), after which asyncio does not log what nobody retrieves.
         exception = getattr(task, "_exception", None)
         if exception is not None:
@@ -141,9 +166,24 @@ class _TaskFactory:
         task: Task[Any] = (self.before or _make_task)(loop, coroutine, **kwargs)
         parent = asyncio.current_task(loop)
         started = None if parent is None else self.started.get(ref(parent))
-        if started is not None and not _is_called_by_channels():
-            started.add(task)
+        if started is not None and parent is not None and not _is_called_by_channels():
+            started.add(task, parent)
         return task
+
+
+def _is_awaited(task: Task[Any]) -> bool:
+    """Whether somebody who awaits the task gets its exception.
+
+    Then asyncio or anyio has added a done callback: for ``await task``, ``gather()``,
+    ``wait_for()``, ``shield()``, ``wait()`` or a task group.
+    """
+    for callback, _ in getattr(task, "_callbacks", None) or ():
+        function = getattr(callback, "func", callback)
+        owner = getattr(function, "__self__", None)
+        module = getattr(function if owner is None else type(owner), "__module__", None)
+        if str(module).startswith(("asyncio.", "_asyncio", "anyio.")):
+            return True
+    return False
 
 
 def _make_task(

@@ -110,7 +110,7 @@ class Transcript(Sequence[Record]):
         return "\n".join(self._lines(left_out if len(left_out) > 1 else range(0)))
 
     def _record(self, position: int) -> Record:
-        direction, event, seconds = self._recording.records[position]
+        direction, event, seconds, _ = self._recording.records[position]
         return Record(direction, read_only(event), seconds)
 
     def _lines(self, left_out: range) -> Iterator[str]:
@@ -118,11 +118,11 @@ class Transcript(Sequence[Record]):
         replay = Replay(about.servers, about.offered)
         replay.advance(self._recording.records, self._length, ending)
         outcomes: dict[int, list[str]] = {}
-        for position, undeliverable in replay.findings:
+        for position, undeliverable, _ in replay.findings:
             outcomes.setdefault(position, []).append(undeliverable.outcome)
         yield about.path
         for position in chain(range(left_out.start), range(left_out.stop, len(self))):
-            direction, event, seconds = self._recording.records[position]
+            direction, event, seconds, _ = self._recording.records[position]
             if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
             if ending is not None and ending.position <= position:
@@ -346,6 +346,8 @@ def format_ending(ending: Ending) -> str:
         return "the application was cancelled"
     if ending.interruption == "forced":
         return "the application was forced to stop"
+    if ending.is_own_cancellation:
+        return "the application raised CancelledError, and nobody had cancelled it"
     exception = ending.exception()
     if exception is None:
         return "the application returned"

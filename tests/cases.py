@@ -1,6 +1,8 @@
 """What applications send in the tests that compare with real servers."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, IntEnum
 from typing import Any, Literal
 
 from channels.consumer import AsyncConsumer, SyncConsumer
@@ -8,7 +10,10 @@ from channels.exceptions import DenyConnection
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import OriginValidator
+from django.db.models import IntegerChoices, TextChoices
 from django.urls import path
+from django.utils.functional import lazystr
+from django.utils.safestring import SafeString
 
 from tests import scripts
 from tests.events import (
@@ -29,13 +34,65 @@ from tests.events import (
 from tests.scripts import Script
 from tests.servers import Case
 
-Ending = Literal["wait", "return", "raise"]
+Ending = Literal["wait", "return", "raise", "cancel"]
+ENDINGS: list[Ending] = ["return", "raise", "cancel"]
 
 
 def script(
-    *events: object, ending: Ending = "wait", offered: tuple[str, ...] = ()
+    *events: object,
+    ending: Ending = "wait",
+    offered: tuple[str, ...] = (),
+    pause: float = 0.0,
+    late: tuple[object, ...] = (),
+    leaves: tuple[int | None, str] | None = None,
 ) -> Case:
-    return Case(Script(events, ending), subprotocols=offered)
+    return Case(Script(events, ending, pause, late), "async", offered, leaves)
+
+
+# What projects send, and what is not quite a str, bytes or an int.
+
+
+class Code(IntEnum):
+    NORMAL = 1000
+    POLICY = 1008
+    UNDEFINED = 2000
+    EXPIRED = 4401
+
+
+class Choice(IntegerChoices):  # type: ignore[metaclass,unused-ignore]
+    EXPIRED = 4401
+
+
+class MixedIn(int, Enum):
+    EXPIRED = 4401
+
+
+class Protocol(str, Enum):
+    Y = "y"
+
+
+class ProtocolChoice(TextChoices):
+    Y = "y"
+
+
+class Blob(bytes):
+    pass
+
+
+class Name(str):
+    pass
+
+
+TEXTS: dict[str, Callable[[str], object]] = {
+    "lazy": lazystr,
+    "safe": SafeString,
+    "name": Name,
+}
+BYTES_LIKE: dict[str, Callable[[bytes], object]] = {
+    "view": memoryview,
+    "blob": Blob,
+    "array": bytearray,
+}
 
 
 CLOSE_4000 = close(code=4000)
@@ -243,6 +300,12 @@ MORE_CASES: dict[str, Case] = {
         accept(headers=[(b"sec-websocket-protocol", b"y")]), offered=("y",)
     ),
     **{f"closes({keys})": script(close(**keys)) for keys in CLOSES},
+    "sends text and bytes, accepts": script(
+        send(text="t", bytes=b"b"), accept(), FRAME, CLOSE_4000
+    ),
+    "sends neither text nor bytes, accepts": script(
+        send(), accept(), FRAME, CLOSE_4000
+    ),
     "closes, denies": script(close(), DENIAL, BODY),
     "closes, returns": script(close(), ending="return"),
     "closes, raises": script(close(), ending="raise"),
@@ -363,6 +426,156 @@ MORE_CASES: dict[str, Case] = {
             ("after rejection", (close(),), ()),
         )
     },
+    # Values that are nearly a str, bytes or an int.
+    **{
+        f"accepts, closes({code!r})": script(accept(), FRAME, close(code=code))
+        for code in [*Code, Choice.EXPIRED, MixedIn.EXPIRED]
+    },
+    "closes(Code.EXPIRED)": script(close(code=Code.EXPIRED)),
+    "accepts, closes(Code.EXPIRED, a reason)": script(
+        accept(), close(code=Code.EXPIRED, reason="why")
+    ),
+    **{
+        f"accepts, closes(4000, lazy {len(reason)})": script(
+            accept(), close(code=4000, reason=lazystr(reason))
+        )
+        for reason in ["why", "r" * 124, ""]
+    },
+    "accepts, closes(4000, safe)": script(
+        accept(), close(code=4000, reason=SafeString("why"))
+    ),
+    "closes(lazy)": script(close(reason=lazystr("why"))),
+    **{
+        f"accepts, sends {name} {text}": script(
+            accept(), send(text=make(text)), CLOSE_4000
+        )
+        for name, make in TEXTS.items()
+        for text in ["hello", '{"a": [1]}', "", "NaN"]
+    },
+    **{
+        f"accepts, sends {name} {data!r}": script(
+            accept(), send(bytes=make(data)), CLOSE_4000
+        )
+        for name, make in BYTES_LIKE.items()
+        for data in [b"b", b""]
+    },
+    "accepts, sends a view of 2 MiB": script(
+        accept(), send(bytes=memoryview(b"x" * 2 * 1024 * 1024)), CLOSE_4000
+    ),
+    "accepts, sends text and a view": script(
+        accept(), send(text="t", bytes=memoryview(b"b")), CLOSE_4000
+    ),
+    "denies with a view": script(DENIAL, body(body=memoryview(b"no"))),
+    "denies with a blob": script(DENIAL, body(body=Blob(b"no"))),
+    "denies with an enum": script(start(status=Code.NORMAL - 599, headers=[]), BODY),
+    **{
+        f"accepts {name!r} of y": script(
+            accept(subprotocol=name), FRAME, CLOSE_4000, offered=("y",)
+        )
+        for name in [Protocol.Y, ProtocolChoice.Y]
+    },
+    "accepts a subclass of str of y": script(
+        accept(subprotocol=Name("y")), FRAME, CLOSE_4000, offered=("y",)
+    ),
+    "accepts a lazy y of y": script(
+        accept(subprotocol=lazystr("y")), FRAME, CLOSE_4000, offered=("y",)
+    ),
+    "accepts after 6 s": script(accept(), FRAME, CLOSE_4000, pause=6.5),
+    "closes after 6 s": script(close(), pause=6.5),
+    "sends after 6 s": script(FRAME, close(), pause=6.5),
+    "denies after 6 s": script(DENIAL, BODY, pause=6.5),
+    "raises after 6 s": script(ending="raise", pause=6.5),
+    "returns after 6 s": script(ending="return", pause=6.5),
+    "cancels itself": script(ending="cancel"),
+    "accepts, cancels itself": script(accept(), FRAME, ending="cancel"),
+    "starts to deny, cancels itself": script(DENIAL, ending="cancel"),
+    "denies in part, cancels itself": script(DENIAL, PART, ending="cancel"),
+    **{
+        f"accepts, leaves with {leaves}": script(accept(), FRAME, leaves=leaves)
+        for leaves in [
+            (4000, "bye"),
+            (4000, ""),
+            (1000, ""),
+            (1000, "bye"),
+            (1001, ""),
+            (None, ""),
+        ]
+    },
+    "accepts, raises, leaves": script(
+        accept(), FRAME, ending="raise", leaves=(4000, "bye")
+    ),
+    "accepts, returns, leaves": script(
+        accept(), FRAME, ending="return", leaves=(4000, "bye")
+    ),
+    **{
+        f"accepts {subprotocol} of {offered} with header {headers}": script(
+            accept(subprotocol=subprotocol, headers=headers),
+            FRAME,
+            CLOSE_4000,
+            offered=offered,
+        )
+        for subprotocol in (None, "y")
+        for offered in ((), ("y",))
+        for headers in (
+            [(b"sec-websocket-protocol", b"y")],
+            [(b"Sec-WebSocket-Protocol", b"y")],
+        )
+    },
+    **{
+        f"accepts with header {name!r}: {value!r}": script(
+            accept(headers=[(name, value)]), FRAME, CLOSE_4000
+        )
+        for name, value in [
+            (b"x-a", b" b"),
+            (b"x-a", b"b "),
+            (b"x-a", b"b\n"),
+            (b"x-a", b"b\nc"),
+            (b"x-a", b"b\r\nx-c: d"),
+            (b"x-a", b"b\x00c"),
+            (b"x-a", b"\tb"),
+            (b"x-a", b""),
+            (b"x-a", b"\xff"),
+            (b"x-a", "\u20ac".encode()),
+            (b"x-a", b"b\x01"),
+            (b"x y", b"b"),
+            (b":x", b"b"),
+            (b"", b"b"),
+            (b"x-\xff", b"b"),
+            (b"content-length", b"5"),
+            (b"upgrade", b"other"),
+            (b"connection", b"close"),
+            (b"sec-websocket-accept", b"me"),
+            (b"sec-websocket-extensions", b"foo"),
+            (b"server", b"me"),
+            (b"date", b"now"),
+        ]
+    },
+    **{
+        f"denies with header {name!r}: {value!r}": script(
+            start(status=401, headers=[(name, value)]), BODY
+        )
+        for name, value in [
+            (b"x-a", b" b"),
+            (b"x-a", b"b\n"),
+            (b"x-a", b"b\r\nx-c: d"),
+            (b"x y", b"b"),
+            (b":x", b"b"),
+        ]
+    },
+}
+# The rows that only a consumer with tasks of its own can perform.
+LATE_CASES: dict[str, Case] = {
+    f"{first}, {ending}s, then sends {late}": Case(
+        Script(events, ending, late=late), "tasks"
+    )
+    for first, events in {
+        "connects": (),
+        "accepts": (accept(),),
+        "accepts, closes": (accept(), CLOSE_4000),
+        "denies in part": (DENIAL, PART),
+    }.items()
+    for ending in ENDINGS
+    for late in ((FRAME,), (CLOSE_4000,), (accept(),), (BODY,))
 }
 
 

@@ -1,8 +1,11 @@
 """Applications that perform a script, for the tests and for real servers."""
 
+import asyncio
+import copyreg
 import pickle
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 from zlib import compress, decompress
 
 from asgiref.typing import (
@@ -17,7 +20,12 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ProtocolTypeRouter
 
-Kind = Literal["asgi", "async", "sync"]
+#: "tasks" is an async consumer that sends each event from a task of its own, and "task"
+#: one that sends all of them from one task.
+Kind = Literal["asgi", "async", "sync", "tasks", "task"]
+
+# A memoryview refuses to be pickled.
+copyreg.pickle(memoryview, lambda view: (memoryview, (bytes(view),)))
 
 
 class Boom(ValueError):
@@ -27,25 +35,37 @@ class Boom(ValueError):
 class Script(NamedTuple):
     """
     ASGI events, sent unchanged as soon as ``websocket.connect`` is received, and
-    what the application does then: wait for ``websocket.disconnect``, return or
-    raise.
+    what the application does then: wait for ``websocket.disconnect``, return, raise, or
+    let a ``CancelledError`` out although nobody has cancelled it.
     """
 
     events: tuple[object, ...]
-    ending: Literal["wait", "return", "raise"] = "wait"
+    ending: Literal["wait", "return", "raise", "cancel"] = "wait"
+    #: Seconds before the first event.
+    pause: float = 0.0
+    #: What tasks of the application send after it has ended, and how many seconds
+    #: later: Daphne notices within one second.
+    late: tuple[object, ...] = ()
+    late_pause: float = 1.5
 
     def end(self) -> None:
         if self.ending == "raise":
             raise Boom("boom")
         if self.ending == "return":
             raise StopConsumer
+        if self.ending == "cancel":
+            raise asyncio.CancelledError
 
 
 def scripted(script: Script, kind: Kind) -> ASGI3Application:
-    if kind == "async":
-        return AsyncScripted.as_asgi(script=script)
-    if kind == "sync":
-        return SyncScripted.as_asgi(script=script)
+    consumers = {
+        "async": AsyncScripted,
+        "sync": SyncScripted,
+        "tasks": TasksScripted,
+        "task": TaskScripted,
+    }
+    if kind in consumers:
+        return consumers[kind].as_asgi(script=script)
 
     async def application(
         scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -73,8 +93,61 @@ class AsyncScripted(AsyncWebsocketConsumer):
         self.script = script
 
     async def connect(self) -> None:
+        await asyncio.sleep(self.script.pause)
         for event in self.script.events:
             await AsyncConsumer.send(self, event)  # type: ignore[arg-type]
+        self.script.end()
+
+
+class TasksScripted(AsyncWebsocketConsumer):
+    """Sends each event from a task of its own, one after the other."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.script = script
+        self.ended = asyncio.Event()
+        # The event loop holds no task that is waiting for an event.
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def __call__(self, *args: Any) -> None:
+        try:
+            await super().__call__(*args)
+        finally:
+            self.ended.set()
+
+    async def connect(self) -> None:
+        for event in self.script.late:
+            self.tasks.append(asyncio.create_task(self.perform_late(event)))
+        await asyncio.sleep(self.script.pause)
+        for event in self.script.events:
+            await self.start(event)
+        self.script.end()
+
+    async def start(self, *events: object) -> None:
+        """Send events from one task, and return when it has ended."""
+        done = asyncio.Event()
+        self.tasks.append(asyncio.create_task(self.perform(events, done)))
+        # Not the task, because awaiting it would raise here what it raises.
+        await done.wait()
+
+    async def perform(self, events: Sequence[object], done: asyncio.Event) -> None:
+        try:
+            for event in events:
+                await AsyncConsumer.send(self, event)  # type: ignore[arg-type]
+        finally:
+            done.set()
+
+    async def perform_late(self, event: object) -> None:
+        await self.ended.wait()
+        await asyncio.sleep(self.script.late_pause)
+        await AsyncConsumer.send(self, event)  # type: ignore[arg-type]
+
+
+class TaskScripted(TasksScripted):
+    """Sends all events from one task, which ends with the first that fails."""
+
+    async def connect(self) -> None:
+        await self.start(*self.script.events)
         self.script.end()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -21,12 +21,16 @@ from websockets.typing import Subprotocol
 
 from tests.scripts import Kind, Script, to_query_string
 
-Server = Literal["daphne", "uvicorn", "hypercorn"]
+Server = Literal["daphne", "uvicorn", "hypercorn", "granian"]
 
 COMMAND_LINES: dict[Server, str] = {
     "daphne": "daphne -b 127.0.0.1 -p {port} {application}",
     "uvicorn": "uvicorn --host 127.0.0.1 --port {port} {application}",
     "hypercorn": "hypercorn -b 127.0.0.1:{port} {application}",
+    "granian": (
+        "granian --interface asgi --workers 1"
+        " --host 127.0.0.1 --port {port} {application}"
+    ),
 }
 
 # Seconds without a frame after which a client stops waiting. Daphne reports a crash up
@@ -34,10 +38,38 @@ COMMAND_LINES: dict[Server, str] = {
 TIMEOUT = 10.0
 
 
+START = "websocket.http.response.start"
+
+
+def has_name_twice(start: dict[str, Any]) -> bool:
+    headers = start.get("headers")
+    if not isinstance(headers, list) or not all(len(header) == 2 for header in headers):
+        return False
+    names = [name.lower() for name, _ in headers]
+    return len(set(names)) < len(names)
+
+
 class Case(NamedTuple):
     script: Script
     kind: Kind = "async"
     subprotocols: Sequence[str] = ()
+    #: The code and reason with which the client closes, when it has received a frame.
+    leaves: tuple[int | None, str] | None = None
+
+    @property
+    def spoils_granian(self) -> bool:
+        """
+        Whether the worker of Granian panics, and ends with all its connections.
+
+        It does so for a denial response with an invalid status, or with two headers of
+        one name.
+        """
+        return any(
+            isinstance(event, dict)
+            and event.get("type") == START
+            and (event.get("status") in (0, 1, 99, 1000) or has_name_twice(event))
+            for event in self.script.events
+        )
 
     @property
     def spoils_daphne(self) -> bool:
@@ -60,8 +92,8 @@ class Observed(NamedTuple):
     """
     What a client received.
 
-    ``status`` is that of the HTTP response, also of a 101 that the client then
-    rejected, and None if there was no response. ``headers`` (names in lower case) and
+    ``status`` is that of the HTTP response, and None if there was none, or a 101 that
+    the client then rejected. ``headers`` (names in lower case) and
     ``body`` are those of a complete response that the client did not reject.
     ``close_code`` and ``close_reason`` are those of a browser's ``CloseEvent``, and
     None if the connection stayed open.
@@ -76,11 +108,20 @@ class Observed(NamedTuple):
     close_reason: str | None
 
 
+def python_of(server: Server) -> str:
+    return os.environ.get(f"CLOSETEST_{server.upper()}", sys.executable)
+
+
 @contextmanager
 def serving(
     server: Server, *options: str, application: str = "tests.scripts:application"
 ) -> Iterator[str]:
-    """Run a server as in production, and yield its URL."""
+    """
+    Run a server as in production, and yield its URL.
+
+    An environment variable like ``CLOSETEST_DAPHNE`` is the path of a Python that has
+    another version of it.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     command_line = COMMAND_LINES[server].format(port=port, application=application)
@@ -89,7 +130,7 @@ def serving(
     environment.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command_line.split(), *options],
+            [python_of(server), "-m", *command_line.split(), *options],
             cwd=Path(__file__).parents[1],
             env=environment,
             stdout=log,
@@ -105,7 +146,7 @@ def serving(
                 time.sleep(0.05)
             yield f"ws://127.0.0.1:{port}"
         finally:
-            # Kill the whole group: Hypercorn serves from a child process.
+            # Kill the whole group: Hypercorn and Granian serve from a child process.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -152,6 +193,10 @@ async def observe(url: str, case: Case) -> Observed:
         with suppress(ConnectionClosed):
             async for message in connection:
                 messages.append(message)
+                if case.leaves is not None:
+                    code, reason = case.leaves
+                    # Without a code, a browser's close() sends none.
+                    await connection.close(code, reason)  # type: ignore[arg-type]
 
     try:
         async with connect_without_redirects(
@@ -178,8 +223,9 @@ async def observe(url: str, case: Case) -> Observed:
     except (InvalidHandshake, asyncio.TimeoutError):
         pass
     headers = response.headers.raw_items() if response else ()
+    status = int(status_line[-3:]) if status_line.startswith(b"HTTP/1.1 ") else None
     return Observed(
-        status=int(status_line[-3:]) if status_line.startswith(b"HTTP/1.1 ") else None,
+        status=None if status == 101 and response is None else status,
         headers=tuple((name.lower(), value) for name, value in headers),
         body=bytes(response.body or b"") if response else b"",
         subprotocol=subprotocol,

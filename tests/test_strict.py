@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers import DEFAULT_SERVERS, SERVERS
 from tests.cases import CLOSE_4000, script
 from tests.events import (
     ACCEPT,
@@ -35,6 +35,10 @@ EMPTY_FRAME = (
     "send ''\n"
     "  an empty frame: the client receives nothing on Daphne.\n"
     "  Send a payload, or no frame."
+)
+NAME_SERVERS = (
+    "\nNot every server does that. To check only those that you deploy on, set"
+    ' servers, for example to ["uvicorn"].'
 )
 
 
@@ -68,7 +72,7 @@ async def test_strict_fails_the_first_call_after_an_undeliverable_event(
     communicator.strict = True
     with pytest.raises(AssertionError) as raised:
         await CALLS[name](communicator)
-    assert str(raised.value) == FIRST_LINE + EMPTY_FRAME
+    assert str(raised.value) == FIRST_LINE + EMPTY_FRAME + NAME_SERVERS
     # No later call raises: each event is reported once.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -106,7 +110,7 @@ async def test_strict_fails_one_call_for_each_undeliverable_event() -> None:
         await communicator.send_to(text_data="more")
         with pytest.raises(AssertionError) as raised:
             await communicator.receive_output()
-        assert str(raised.value) == FIRST_LINE + EMPTY_FRAME
+        assert str(raised.value) == FIRST_LINE + EMPTY_FRAME + NAME_SERVERS
         assert await communicator.receive_nothing(0.01) is True
     await communicator.disconnect()
 
@@ -189,13 +193,34 @@ async def test_strict_names_the_event_what_the_client_receives_and_the_remedy() 
     )
 
 
-async def test_strict_names_the_servers_that_differ() -> None:
+POLICY = (
+    "close 1008\n"
+    "  a close code reserved for servers and libraries: 1001 to 1014: the client"
+    " receives close code 1011 on Daphne.\n"
+    "  Close with 1000 or a code from 3000 to 4999."
+)
+
+
+@pytest.mark.parametrize(
+    ("servers", "hint"),
+    [(("uvicorn", "daphne"), ""), (DEFAULT_SERVERS, NAME_SERVERS)],
+    ids=["its own", "the default"],
+)
+async def test_strict_names_the_servers_that_differ(
+    servers: tuple[str, ...], hint: str
+) -> None:
     event = close(code=1008)
     communicator = Strict(scripted(Script((ACCEPT, event)), "async"), "/ws/")
-    communicator.servers = ("uvicorn", "daphne")
-    assert await message(communicator.connect()) == (
-        f"{FIRST_LINE}close 1008\n"
-        "  a close code reserved for servers and libraries: 1001 to 1014: the client"
-        " receives close code 1011 on Daphne.\n"
-        "  Close with 1000 or a code from 3000 to 4999."
-    )
+    communicator.servers = servers
+    assert await message(communicator.connect()) == FIRST_LINE + POLICY + hint
+
+
+async def test_strict_advises_to_name_servers_if_only_one_finding_depends_on_them() -> (
+    None
+):
+    case = script(ACCEPT, send(text="NaN"), close(code=1008))
+    communicator = communicator_for(case, strict=True)
+    text = await message(communicator.connect())
+    assert text.startswith(f"{FIRST_LINE}send NaN\n")
+    assert text.endswith(POLICY + NAME_SERVERS)
+    communicator.stop()

@@ -102,7 +102,7 @@ def test_the_times_are_those_of_a_clock_that_is_never_set() -> None:
     assert start <= recording.made <= time.perf_counter()
     recording.add("send", ACCEPT)
     recording.add("send", CLOSE)
-    [(_, _, first), (_, _, second)] = recording.records
+    [(_, _, first, _), (_, _, second, _)] = recording.records
     assert 0 == first <= second <= time.perf_counter() - start
 
 
@@ -224,7 +224,7 @@ def test_an_event_that_is_too_deep_to_be_copied_is_recorded_as_sent() -> None:
     recording = Recording()
     recording.add("send", sent)
     sent["text"] = "changed"
-    [(_, event, _)] = recording.records
+    [(_, event, _, _)] = recording.records
     assert event["text"] == "sent"
     assert event["extra"] is sent["extra"]
 
@@ -235,7 +235,7 @@ def test_a_part_of_an_event_may_appear_in_it_twice() -> None:
     recording = Recording()
     recording.add("send", sent)
     part["a"].append(2)
-    [(_, event, _)] = recording.records
+    [(_, event, _, _)] = recording.records
     assert event == send(first={"a": [1]}, second=[{"a": [1]}, ({"a": [1]},)])
 
 
@@ -480,7 +480,7 @@ async def test_str_shows_what_the_test_sends() -> None:
            0.0 ms  -> {'id': 1, 'type': 'notes.changed'}
            0.0 ms  -> disconnect 4000
            0.0 ms  the application returned
-        a client of Daphne sees: HTTP 101, then close code 4000""")
+        a client of Daphne sees: HTTP 101, then close code 1000""")
 
 
 async def test_str_shows_events_after_the_end_of_the_application_below_it() -> None:

@@ -199,11 +199,18 @@ PHASES: dict[rules.Phase, str] = {
     "body": "In the body of a denial response",
     "open": "After accept()",
     "closed": "After close(), or after a failed handshake",
+    "timed_out": "After 5 seconds without a handshake response",
+    "task_failed": "From a task that an earlier event has ended",
 }
 #: A client that has disconnected receives nothing. That needs no table.
 PHASES_WITHOUT_TABLE: set[rules.Phase] = {"client_left"}
-#: In these phases Daphne never is: it ignores a denial response.
-PHASES_UNKNOWN_TO_DAPHNE: set[rules.Phase] = {"denial", "body"}
+#: The phases in which a server never is: Daphne ignores a denial response, Granian takes
+#: its body in one part only, and Daphne alone limits the time.
+UNKNOWN_PHASES: dict[rules.Phase, set[str]] = {
+    "denial": {"daphne"},
+    "body": {"daphne", "granian"},
+    "timed_out": {"uvicorn", "hypercorn", "granian"},
+}
 #: The names that the transcript uses.
 EVENTS = {
     "websocket.accept": "accept",
@@ -228,14 +235,12 @@ def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
 
 def outcomes(phase: rules.Phase, effects: rules.PerServer) -> list[str]:
     """Return what a client of each server receives."""
-    return [
-        (
-            "–"
-            if phase in PHASES_UNKNOWN_TO_DAPHNE and server == "daphne"
-            else getattr(effects, server).outcome
-        )
-        for server in rules.SERVERS
-    ]
+    cells = []
+    for server in rules.SERVERS:
+        effect: rules.Effect = getattr(effects, server)
+        cell = f"{effect.outcome} (error)" if effect.is_error else effect.outcome
+        cells.append("–" if server in UNKNOWN_PHASES.get(phase, ()) else cell)
+    return cells
 
 
 def rule_rows(phase: rules.Phase) -> Iterator[list[str]]:
@@ -250,6 +255,11 @@ def ending_rows() -> Iterator[list[str]]:
     for phase, endings in rules.ENDINGS.items():
         for what, effects in zip(("raises", "returns"), endings, strict=True):
             yield [PHASES[phase], what, *outcomes(phase, effects)]
+    yield [
+        PHASES["open"],
+        "(the client closes)",
+        *outcomes("open", rules.CLIENT_CLOSES),
+    ]
 
 
 def green_row(row: Sequence[str]) -> list[str]:
