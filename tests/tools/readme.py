@@ -204,8 +204,8 @@ PHASES: dict[rules.Phase, str] = {
 }
 #: A client that has disconnected receives nothing. That needs no table.
 PHASES_WITHOUT_TABLE: set[rules.Phase] = {"client_left"}
-#: The phases in which a server never is: Daphne ignores a denial response, Granian takes
-#: its body in one part only, and Daphne alone limits the time.
+#: The phases in which a server never is: Daphne ignores a denial response, Granian
+#: takes its body in one part only, and Daphne alone limits the time.
 UNKNOWN_PHASES: dict[rules.Phase, set[str]] = {
     "denial": {"daphne"},
     "body": {"daphne", "granian"},
@@ -255,11 +255,8 @@ def ending_rows() -> Iterator[list[str]]:
     for phase, endings in rules.ENDINGS.items():
         for what, effects in zip(("raises", "returns"), endings, strict=True):
             yield [PHASES[phase], what, *outcomes(phase, effects)]
-    yield [
-        PHASES["open"],
-        "(the client closes)",
-        *outcomes("open", rules.CLIENT_CLOSES),
-    ]
+    closes = outcomes("open", rules.CLIENT_CLOSES)
+    yield [PHASES["open"], "runs, and the client closes the connection", *closes]
 
 
 def green_row(row: Sequence[str]) -> list[str]:
