@@ -8,12 +8,20 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from django.utils.functional import lazy, lazystr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_closetest import ClientView, Transcript, Undeliverable, client_view
+from channels_closetest import (
+    ClientView,
+    RecordingWebsocketCommunicator,
+    Transcript,
+    Undeliverable,
+    client_view,
+)
 from channels_closetest.client_view import Replay, offered_subprotocols
-from channels_closetest.recording import Recording
+from channels_closetest.recording import Ending as RecordedEnding
+from channels_closetest.recording import Recording, is_lazy
 from channels_closetest.servers import (
     DAPHNE_LARGEST_FRAME,
     DEFAULT_SERVERS,
@@ -24,7 +32,17 @@ from channels_closetest.servers import (
     Rule,
 )
 from channels_closetest.transcript import About
-from tests.cases import CLOSE_4000, MORE_CASES, ROWS, UNDELIVERABLE, Ending
+from tests.cases import (
+    CLOSE_4000,
+    MORE_CASES,
+    ROWS,
+    UNDELIVERABLE,
+    Blob,
+    Code,
+    Ending,
+    Name,
+    ProtocolChoice,
+)
 from tests.events import (
     BODY,
     CONNECT,
@@ -39,7 +57,7 @@ from tests.events import (
     start,
 )
 from tests.hostile import Hostile, UnhashableText
-from tests.scripts import Boom
+from tests.scripts import Boom, Script, scripted
 from tests.servers import Case
 
 each_server = pytest.mark.parametrize("server", SERVERS)
@@ -622,11 +640,181 @@ def test_the_subprotocols_of_any_scope_can_be_read(
     ]
 
 
+@pytest.mark.parametrize(
+    ("scope", "offered"),
+    [
+        ({"headers": [(b"sec-websocket-protocol", b"x")]}, ("x",)),
+        ({"headers": [(b"Sec-WebSocket-Protocol", b" x ,y,, ")]}, ("x", "y")),
+        (
+            {
+                "headers": [
+                    (b"sec-websocket-protocol", b"bearer"),
+                    (b"host", b"z"),
+                    (b"sec-websocket-protocol", b"token"),
+                ]
+            },
+            ("bearer", "token"),
+        ),
+        ({"subprotocols": [], "headers": [(b"sec-websocket-protocol", b"x")]}, ("x",)),
+        (
+            {"subprotocols": ["y"], "headers": [(b"sec-websocket-protocol", b"x")]},
+            ("y",),
+        ),
+        ({"headers": [("sec-websocket-protocol", "x")]}, ()),
+        ({"headers": [(b"sec-websocket-protocol", "x")]}, ()),
+        ({"headers": [b"x"]}, ()),
+        ({"headers": None}, ()),
+        ({"headers": 5}, ()),
+    ],
+    ids=range(10),
+)
+def test_the_subprotocols_are_those_in_the_header_as_a_server_reads_it(
+    scope: object, offered: tuple[str, ...]
+) -> None:
+    assert offered_subprotocols(scope) == offered
+
+
+async def test_a_subprotocol_offered_in_the_header_can_be_selected() -> None:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((accept(subprotocol="bearer"),)), "async"),
+        "/",
+        headers=[(b"sec-websocket-protocol", b"bearer, token")],
+    )
+    communicator.strict = True
+    async with communicator:
+        assert await communicator.connect() == (True, "bearer")
+        assert communicator.client_view.subprotocol == "bearer"
+        assert "subprotocols bearer, token" in str(communicator.transcript)
+
+
 def test_the_subprotocols_of_a_hostile_scope_are_none() -> None:
     assert offered_subprotocols(HostileMapping()) == ()
 
 
+# Values that are nearly a str, bytes or an int.
+
+
+def test_client_view_has_plain_values() -> None:
+    events = [
+        accept(subprotocol=ProtocolChoice.Y),
+        send(text=Name("text")),
+        send(text=lazystr("lazy")),
+        send(text=lazystr("[1]")),
+        send(bytes=memoryview(b"view")),
+        send(bytes=Blob(b"blob")),
+        close(code=Code.EXPIRED, reason=lazystr("why")),
+    ]
+    view = record(*events, servers=["uvicorn"], offered=["y"]).client_view()
+    types = [type(value) for value in (*view.messages[1:], *view[3:], view[1])]
+    assert types == [str, list, bytes, bytes, int, str, str]
+    assert view == (101, "y", ["text", "lazy", [1], b"view", b"blob"], 4401, "why")
+
+
+def test_a_lazy_string_may_fail() -> None:
+    def fail() -> str:
+        raise RuntimeError("hostile")
+
+    failing = lazy(fail, str)()
+    view = record(accept(), send(text=failing), close(reason=failing)).client_view()
+    assert view.messages[0] is failing
+
+
+@pytest.mark.parametrize(
+    ("reason", "on_hypercorn"), [("é" * 61, "é" * 61), ("é" * 62, "é" * 61)]
+)
+def test_hypercorn_cuts_a_lazy_reason(reason: str, on_hypercorn: str) -> None:
+    event = close(code=4000, reason=lazystr(reason))
+    view = record(accept(), event, servers=["hypercorn"]).client_view()
+    assert view.close_reason == on_hypercorn
+
+
+def test_other_classes_of_the_name_promise_are_not_lazy_strings() -> None:
+    class Promise:
+        pass
+
+    assert is_lazy(lazystr("x"))
+    for value in (Promise(), "x", None, Name("x")):
+        assert not is_lazy(value)
+
+
+# Daphne limits the time of the handshake.
+
+
+def late(*events: Event, seconds: float) -> Recording:
+    """Return a recording in which events come long after the test has connected."""
+    recording = Recording()
+    recording.add("receive", {"type": "chat.message"})
+    recording.records.append(("receive", CONNECT, 10.0, 0))
+    for event in events:
+        recording.records.append(("send", event, 10.0 + seconds, 0))
+    return recording
+
+
+@pytest.mark.parametrize("event", [accept(), close(), FRAME, DENIAL, {"type": "x"}])
+def test_daphne_drops_a_connection_that_is_not_answered_within_5_seconds(
+    event: Event,
+) -> None:
+    in_time = replay(late(event, accept(), seconds=4.9), servers=["daphne"])
+    assert "more than 5 s" not in str(in_time.undeliverable())
+    replayed = replay(late(event, accept(), seconds=5.1), servers=["daphne"])
+    assert replayed.client_view() == (None, None, [], 1006, "")
+    assert [found.outcome for found in replayed.undeliverable()] == [
+        "sent more than 5 s after websocket.connect, as the first response: the"
+        " client receives no response: the connection is dropped",
+        "sent after the connection had ended: the client receives nothing",
+    ]
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
+def test_other_servers_wait_for_the_response(server: str) -> None:
+    replayed = replay(late(accept(), seconds=60), servers=[server])
+    assert replayed.client_view().status == 101
+    assert replayed.undeliverable() == []
+
+
+def test_an_accepted_connection_has_no_limit_of_time() -> None:
+    recording = late(accept(), seconds=1)
+    recording.records.append(("send", FRAME, 60.0, 0))
+    replayed = replay(recording)
+    assert replayed.client_view().messages == ["hello"]
+    assert replayed.undeliverable() == []
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(4.9, 500), (5.1, None)])
+def test_daphne_does_not_report_a_late_crash(
+    seconds: float, status: int | None
+) -> None:
+    recording = late(seconds=0)
+    recording.ending = RecordedEnding(2, 10 + seconds, None, lambda: Boom("boom"))
+    view = replay(recording, servers=["daphne"]).client_view()
+    assert view == (status, None, [], 1006, "")
+
+
+def test_a_second_connect_does_not_start_the_time_again() -> None:
+    recording = late(seconds=0)
+    recording.records.append(("receive", CONNECT, 14.0, 0))
+    recording.records.append(("send", accept(), 16.0, 0))
+    assert replay(recording, servers=["daphne"]).client_view().status is None
+
+
 # The client disconnects, and the application ends.
+
+
+@pytest.mark.parametrize(
+    ("server", "code", "reason"),
+    [
+        ("daphne", 1000, ""),
+        ("uvicorn", 4000, "bye"),
+        ("hypercorn", 4000, "bye"),
+        ("granian", 4000, "bye"),
+    ],
+)
+def test_a_client_that_closes_receives_what_its_server_answers(
+    server: str, code: int, reason: str
+) -> None:
+    event = {"type": "websocket.disconnect", "code": 4000, "reason": "bye"}
+    view = replay(conversation(CONNECT, accept(), event), [server]).client_view()
+    assert view == (101, None, [], code, reason)
 
 
 @pytest.mark.parametrize(

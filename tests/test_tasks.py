@@ -212,6 +212,18 @@ async def test_a_task_may_send_after_the_application_has_returned(
     assert len(communicator.undeliverable) == count
 
 
+async def test_a_callback_sends_for_the_application() -> None:
+    async def handler(send: Send) -> None:
+        def call_back() -> None:
+            with pytest.raises(StopIteration):
+                send(FAILING).send(None)
+
+        tasks.append(asyncio.create_task(asyncio.sleep(0)))
+        asyncio.get_running_loop().call_soon(call_back)
+
+    assert await outcomes_of(handler, events=2) == [CRASHED]
+
+
 # The application lets a CancelledError out that nobody has asked for.
 
 
