@@ -199,15 +199,21 @@ def encoded_payload(event: Mapping[str, Any]) -> tuple[Any, bool]:
     if data is None:
         text: Any = event.get("text")
         return (plain_text(text) if is_lazy(text) else text), True
-    if type(data) is not bytes and issubclass(type(data), _BYTES_LIKE):
+    return plain_bytes(data), False
+
+
+#: What servers send as a binary payload.
+BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+def plain_bytes(data: Any) -> Any:
+    """Return data as ``bytes``, also where something like ``bytes`` was sent."""
+    if type(data) is not bytes and issubclass(type(data), BYTES_LIKE):
         try:
-            return bytes(memoryview(data)), False
+            return bytes(memoryview(data))
         except ValueError:
             pass  # a memoryview that has been released
-    return data, False
-
-
-_BYTES_LIKE = (bytes, bytearray, memoryview)
+    return data
 
 
 def is_lazy(value: object) -> bool:
@@ -253,8 +259,8 @@ def has_more_body(event: Mapping[str, Any]) -> bool:
 
 
 def _chunks(parts: Iterable[Mapping[str, Any]]) -> list[bytes]:
-    chunks = [part.get("body", b"") for part in parts]
-    return [it for it in chunks if issubclass(type(it), _BYTES_LIKE)]
+    chunks = [plain_bytes(part.get("body", b"")) for part in parts]
+    return [it for it in chunks if type(it) is bytes]
 
 
 def close_code(close: Mapping[str, Any]) -> int:

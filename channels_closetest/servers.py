@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from .recording import (
+    BYTES_LIKE,
     close_code,
     close_reason,
     decode,
@@ -367,12 +368,9 @@ def _is_informational(status: int) -> bool:
     return 100 <= status < 200
 
 
-_BYTES_LIKE = (bytes, bytearray, memoryview)
-
-
 def _is_wrong(text: object, data: object) -> bool:
     if data is not None:
-        return not isinstance(data, _BYTES_LIKE)
+        return not isinstance(data, BYTES_LIKE)
     return text is not None and not isinstance(text, str) and not is_lazy(text)
 
 
@@ -535,7 +533,7 @@ _PARTS = [
     Rule("a denial response without a body", _without("body"),
          PerServer(nothing, error_drop, sent, sent), _BODY_OF_BYTES),
     Rule("a denial response with a body that is not bytes",
-         _with("body", lambda body: not isinstance(body, _BYTES_LIKE)),
+         _with("body", lambda body: not isinstance(body, BYTES_LIKE)),
          PerServer(nothing, error_drop, error_truncated, no_body), _BODY_OF_BYTES),
 ]
 

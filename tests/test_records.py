@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from channels_closetest import DenialResponse, RecordingWebsocketCommunicator
+from tests.cases import Blob
 from tests.events import (
     ACCEPT,
     CLOSE_WITH_REASON,
@@ -151,7 +152,7 @@ async def wait_until_received(communicator: RecordingWebsocketCommunicator) -> N
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("make", [bytes, bytearray])
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview, Blob])
 async def test_the_body_of_a_denial_response_is_bytes(make: Any) -> None:
     parts = [make(b"no"), make(b"pe")]
     events = (DENIAL, body(body=parts[0], more_body=True), body(body=parts[1]))
