@@ -426,6 +426,12 @@ MORE_CASES: dict[str, Case] = {
             ("after rejection", (close(),), ()),
         )
     },
+    "accepts x of none with str headers": script(
+        accept(subprotocol="x", headers=[("x-a", "b")])
+    ),
+    "accepts x of none with a control character": script(
+        accept(subprotocol="x", headers=[(b"x-a", b"b\nc")])
+    ),
     # Values that are nearly a str, bytes or an int.
     **{
         f"accepts, closes({code!r})": script(accept(), FRAME, close(code=code))

@@ -253,11 +253,16 @@ def test_all_faults_of_an_event_are_named() -> None:
     assert record(event, servers=["daphne", "uvicorn"]).undeliverable() == [
         Undeliverable(
             event,
+            "accepted with headers that are not pairs of bytes: the client receives no"
+            " headers on Daphne, HTTP 500 on Uvicorn",
+            "Pass headers as a list of pairs of bytes",
+        ),
+        Undeliverable(
+            event,
             "accepted with a subprotocol that was not offered: the client receives no"
-            " response: the connection is dropped on Daphne, a response that the client"
-            " rejects on Uvicorn",
+            " response: the connection is dropped on Daphne",
             "Accept with one of scope['subprotocols']",
-        )
+        ),
     ]
     event = close(code=1006, reason="r" * 124)
     outcomes = [found.outcome for found in record(accept(), event).undeliverable()]
@@ -1074,3 +1079,28 @@ def test_the_rules_of_a_phase_have_distinct_descriptions_and_remedies() -> None:
             says = [rule.description for rule in rules]
             assert len(set(says)) == len(says)
             assert all(rule.description and rule.remedy for rule in rules)
+
+
+def test_a_denial_with_status_101_is_a_response_that_the_client_rejects() -> None:
+    denial = start(status=101, headers=[])
+    view = record(denial, BODY, servers=["uvicorn"]).client_view()
+    assert view == (None, None, [], 1006, "")
+
+
+@pytest.mark.parametrize(
+    ("server", "view"),
+    [
+        ("daphne", (101, None, ["hello"], None, None)),
+        ("uvicorn", (500, None, [], 1006, "")),
+        ("granian", (403, None, [], 1006, "")),
+    ],
+)
+def test_on_daphne_a_task_can_accept_after_the_application_has_returned(
+    server: str, view: object
+) -> None:
+    recording = recorded(ending="return")
+    dropped = replay(recording, servers=[server]).client_view()
+    assert (dropped.close_code, dropped.close_reason) == (1006, "")
+    for event in (accept(), FRAME):
+        recording.add("send", event, task=1)
+    assert replay(recording, servers=[server]).client_view() == view
