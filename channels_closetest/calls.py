@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from channels.consumer import AsyncConsumer
 
 from .application import RecordingApplicationCommunicator
-from .client_view import Replay, UndeliverableWarning, offered_subprotocols
+from .client_view import Replay, UndeliverableWarning, client_of
 from .failures import (
     CANCELLED,
     DISCONNECTED,
@@ -317,7 +317,7 @@ def _fail_on_undeliverable(communicator: ExplainedCommunicator) -> None:
         hint = ""
         if communicator.servers is DEFAULT_SERVERS:
             hint = "" if all(it.is_everywhere for it in new) else NAME_SERVERS
-        raise AssertionError(format_strict((it.undeliverable for it in new), hint))
+        raise AssertionError(format_strict(new, hint))
 
 
 def known_servers(communicator: ExplainedCommunicator) -> tuple[str, ...]:
@@ -337,15 +337,15 @@ def known_servers(communicator: ExplainedCommunicator) -> tuple[str, ...]:
 def replay_of(communicator: ExplainedCommunicator, until: int | None = None) -> Replay:
     """Return the replay of what has passed, or at least of the first ``until`` events.
 
-    Each event is replayed once, as long as neither the servers change nor the offer.
+    Each event is replayed once, as long as neither the servers change nor the request.
     """
     state = communicator._call_state
     recording = communicator._application_run.recording
     servers = known_servers(communicator)
-    offered = offered_subprotocols(vars(communicator).get("scope"))
+    client = client_of(vars(communicator).get("scope"))
     replay = state.replay
-    if replay is None or (servers, offered) != (replay.servers, replay.offered):
-        state.replay = replay = Replay(servers, offered)
+    if replay is None or (servers, client) != (replay.servers, replay.client):
+        state.replay = replay = Replay(servers, client)
     length = len(recording.records) if until is None else until
     replay.advance(recording.records, length, recording.ending)
     return replay
@@ -359,7 +359,7 @@ def transcript_of(
     about = About(
         format_path(scope),
         servers,
-        offered_subprotocols(scope),
+        client_of(scope),
         _missing_keys(scope),
         _consumer_class(communicator),
         run.running_tasks,

@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 from .recording import Ending, RawRecord, event_type, read_only
 from .servers import (
     CLIENT_CLOSES,
+    CLIENT_RULES,
     ENDINGS,
     HANDSHAKE_TIMEOUTS,
     OTHER,
     RULES,
     Client,
+    ClientRule,
     Connection,
     Effect,
     Rule,
+    are_invalid_headers,
     failed_task,
 )
 
@@ -44,11 +47,12 @@ class ClientView(NamedTuple):
 
 
 class Undeliverable(NamedTuple):
-    """An event of the application that some client does not receive as sent."""
+    """An event that some client does not receive as sent, or no client can send."""
 
     #: The ASGI event, as sent.
     event: Any
-    #: Why, and what the client receives instead, on which server.
+    #: Why, and what the client receives instead, on which server; or that the test has
+    #: sent it.
     outcome: str
     #: What to write instead.
     remedy: str
@@ -87,10 +91,34 @@ def _offered_in_headers(scope: Any) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
+def has_valid_headers(scope: object) -> bool:
+    """Return whether the headers of a scope are pairs of bytes, as servers pass them.
+
+    Only a list, a tuple or a mapping is looked at: to iterate over anything else may
+    exhaust it.
+    """
+    try:
+        headers: Any = scope.get("headers")  # type: ignore[attr-defined]
+        if issubclass(type(headers), Mapping):
+            return not headers
+        if not issubclass(type(headers), (list, tuple)):
+            return True
+        return not are_invalid_headers(headers)
+    except Exception:
+        return True  # a scope of the test's own making
+
+
+def client_of(scope: object) -> Client:
+    """Return the client that has made a request, before it has sent anything."""
+    return Client(offered_subprotocols(scope), has_valid_headers(scope))
+
+
 class Finding(NamedTuple):
     #: Which event of the recording is undeliverable.
     position: int
     undeliverable: Undeliverable
+    #: Whether the test has sent it, and not the application.
+    is_from_test: bool
     #: Whether every one of the servers is concerned.
     is_everywhere: bool
 
@@ -98,14 +126,14 @@ class Finding(NamedTuple):
 class Replay:
     """A recording, replayed on each of the servers. Each event is replayed once."""
 
-    def __init__(self, servers: tuple[str, ...], offered: tuple[str, ...]) -> None:
+    def __init__(self, servers: tuple[str, ...], client: Client) -> None:
         self.servers = servers
-        #: The subprotocols that the client has offered.
-        self.offered = offered
+        #: The client before it has sent anything.
+        self.client = client
         #: Everything undeliverable, in order.
         self.findings: list[Finding] = []
         self._connections = {server: Connection() for server in servers}
-        self._client = Client(offered, connects=0)
+        self._client = client
         #: When the test has connected, in seconds since the first event.
         self._connected: float | None = None
         self._position = 0
@@ -169,12 +197,19 @@ class Replay:
                 effect.apply(connection, {})
 
     def _process_from_test(self, event: Any, seconds: float) -> None:
-        kind = event_type(event)
+        kind, client = event_type(event), self._client
         if kind == "websocket.connect":
-            self._client = Client(self.offered, self._client.connects + 1)
+            self._client = client._replace(connects=client.connects + 1)
             if self._connected is None:
                 self._connected = seconds
-        elif kind == "websocket.disconnect":
+        for rule in CLIENT_RULES.get(kind, ()):
+            if self._applies(rule, event):
+                outcome = f"{rule.description}: no client can send that"
+                undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
+                self.findings.append(Finding(self._position, undeliverable, True, True))
+                break
+        if kind == "websocket.disconnect":
+            self._client = client._replace(has_disconnected=True)
             for server, connection in self._connections.items():
                 if connection.phase == "open":
                     effect: Effect = getattr(CLIENT_CLOSES, server)
@@ -184,6 +219,8 @@ class Replay:
                 connection.phase = "client_left"
 
     def _process(self, event: Any, task: int) -> None:
+        if event_type(event) == "websocket.accept":
+            self._client = self._client._replace(is_accepted=True)
         found: dict[Rule, dict[str, str]] = {}
         for server, connection in self._connections.items():
             for rule, effect in self._apply_rules(server, connection, event, task):
@@ -193,7 +230,9 @@ class Replay:
             outcome = self._outcome(rule, outcomes)
             undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
             is_everywhere = len(outcomes) == len(self._connections)
-            self.findings.append(Finding(self._position, undeliverable, is_everywhere))
+            self.findings.append(
+                Finding(self._position, undeliverable, False, is_everywhere)
+            )
 
     def _apply_rules(
         self, server: str, connection: Connection, event: Any, task: int
@@ -214,7 +253,7 @@ class Replay:
                     return
         connection.deliver(rest)  # type: ignore[arg-type]
 
-    def _applies(self, rule: Rule, event: Any) -> bool:
+    def _applies(self, rule: Rule | ClientRule, event: Any) -> bool:
         try:
             return rule.condition(event, self._client)
         except Exception:

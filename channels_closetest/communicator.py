@@ -36,7 +36,7 @@ from .recording import (
     event_type,
     has_more_body,
 )
-from .servers import DEFAULT_SERVERS
+from .servers import DEFAULT_SERVERS, disconnect_event
 from .transcript import Transcript, format_path, format_progress
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
@@ -438,9 +438,12 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Disconnect if the application is running, and leave no task behind.
+        """End the connection if the application is running, and leave no task behind.
 
-        The application has a second to end after ``websocket.disconnect``; then it is
+        Does what a server does when the connection is over, whoever has closed it or
+        rejected the handshake: sends ``websocket.disconnect`` with the code that the
+        first of ``servers`` sends (ASGI, "Disconnect - receive event"), unless the test
+        has sent one. The application then has a second to end; after that it is
         cancelled. Raises what it has raised and no call has raised yet, unless the
         block itself raises: nothing ever takes the place of that exception.
         """
@@ -464,7 +467,12 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         try:
             if not application.done():
                 run.assert_own_loop()
-                await self.send_input({"type": "websocket.disconnect", "code": 1000})
+                replay = replay_of(self)
+                connection = replay.connection
+                if connection.phase != "client_left":
+                    await self.send_input(
+                        disconnect_event(replay.servers[0], connection)
+                    )
                 await run.wait_until_ended(SHUTDOWN_TIMEOUT)
         finally:
             await run.stop()

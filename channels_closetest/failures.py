@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from .client_view import Undeliverable
+from .client_view import Finding, Undeliverable
 from .recording import DenialResponse, Recording, close_code, event_type
 from .transcript import count, format_event, format_exception, format_value
 
@@ -198,8 +198,18 @@ def format_undeliverable(found: Undeliverable) -> str:
     return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
 
 
-def format_strict(undeliverable: Iterable[Undeliverable], hint: str = "") -> str:
-    return (
-        "strict: the application sent something that some clients do not receive as"
-        " sent.\n" + "\n".join(map(format_undeliverable, undeliverable)) + hint
-    )
+def format_strict(findings: Sequence[Finding], hint: str = "") -> str:
+    """Return what the application and the test have sent that is undeliverable."""
+    of_application = [it.undeliverable for it in findings if not it.is_from_test]
+    of_test = [it.undeliverable for it in findings if it.is_from_test]
+    parts = []
+    if of_application:
+        parts.append(
+            "strict: the application sent something that some clients do not receive"
+            " as sent."
+        )
+        parts += map(format_undeliverable, of_application)
+    if of_test:
+        parts.append("strict: the test sent something that no client can send.")
+        parts += map(format_undeliverable, of_test)
+    return "\n".join(parts) + hint

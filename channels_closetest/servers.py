@@ -2,9 +2,10 @@
 
 ``RULES`` has a row for each kind of event that a server does not deliver as sent,
 ``ENDINGS`` has what a client receives when the application ends, and ``CLIENT_CLOSES``
-when it closes the connection itself. All hold what was measured with real servers and
-clients; the README shows them under "What real servers do", and
-``tests/test_servers.py`` compares them with the servers.
+when it closes the connection itself. ``CLIENT_RULES`` has what no client can send, and
+``DISCONNECT_CODES`` what an application receives when the connection ends. All hold
+what was measured with real servers and clients; the README shows them under "What real
+servers do", and ``tests/test_servers.py`` compares them with the servers.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def _cut_reason(connection: Connection, event: Mapping[str, Any]) -> Mapping[str
 
 sent = Effect("as sent", lambda connection, event: event, is_reported=False)
 nothing = Effect("nothing", lambda connection, event: None)
-client_left = Effect("nothing", lambda connection, event: None, is_reported=False)
+unreported = Effect("nothing", lambda connection, event: None, is_reported=False)
 no_response = Effect("no response: the connection is dropped", _fail_without_response)
 rejected_response = Effect("a response that the client rejects", _fail_without_response)
 no_response_in_time = no_response._replace(apply=_fail_unless_answered)
@@ -255,8 +256,13 @@ class Client(NamedTuple):
 
     #: The subprotocols that it has offered.
     offered: tuple[str, ...]
+    #: Whether the headers of its request are pairs of bytes.
+    has_valid_headers: bool = True
     #: How often it has sent ``websocket.connect``.
-    connects: int
+    connects: int = 0
+    has_disconnected: bool = False
+    #: Whether the application has sent it ``websocket.accept``.
+    is_accepted: bool = False
 
 
 _Condition = Callable[[Mapping[str, Any], Client], bool]
@@ -268,6 +274,18 @@ def always(event: Mapping[str, Any], client: Client) -> bool:
 
 def _connected_twice(event: Mapping[str, Any], client: Client) -> bool:
     return client.connects > 1
+
+
+def _has_invalid_headers(event: Mapping[str, Any], client: Client) -> bool:
+    return not client.has_valid_headers
+
+
+def _has_disconnected(event: Mapping[str, Any], client: Client) -> bool:
+    return client.has_disconnected
+
+
+def _is_not_accepted(event: Mapping[str, Any], client: Client) -> bool:
+    return not client.is_accepted
 
 
 def _with(key: str, condition: Callable[[Any], object]) -> _Condition:
@@ -351,7 +369,7 @@ def _has_other_str(name: Any) -> bool:
     return isinstance(name, str) and str(name) != str.__str__(name)
 
 
-def _are_invalid_headers(headers: object) -> bool:
+def are_invalid_headers(headers: object) -> bool:
     return not isinstance(headers, (list, tuple)) or not all(
         isinstance(header, (list, tuple))
         and len(header) == 2
@@ -480,6 +498,21 @@ class Ends(NamedTuple):
     returns: PerServer
 
 
+class ClientRule(NamedTuple):
+    """A row about what the test sends: why no client can, what to write instead."""
+
+    description: str
+    condition: _Condition
+    remedy: str
+
+
+class DisconnectCode(NamedTuple):
+    daphne: int | None
+    uvicorn: int | None
+    hypercorn: int | None
+    granian: int | None
+
+
 # What to write instead.
 _ACCEPT_FIRST = "Call accept() first, then send, then close()"
 _CLOSE_LATER = (
@@ -510,6 +543,7 @@ _STATUS = "Send a status from 200 to 599"
 _HEADERS = "Send headers, [] if there are none"
 _ONCE = "Call accept() once"
 _ONE_CONNECTION = "One communicator is one connection: make another"
+_AFTER_ACCEPT = "Send it after connect() has returned (True, subprotocol)"
 _NOT_EMPTY = "Send a payload, or no frame"
 _BYTES = "Convert it with bytes()"
 _UTF_8 = "Send text that UTF-8 can encode"
@@ -552,7 +586,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         ],
         _ACCEPT: [
             Rule("accepted with headers that are not pairs of bytes",
-                 _with("headers", _are_invalid_headers),
+                 _with("headers", are_invalid_headers),
                  PerServer(no_headers, error_500, no_response, no_headers), _PAIRS),
             Rule("accepted with a header whose value has a control character",
                  _with("headers", _has_control_character),
@@ -612,7 +646,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("a denial response without headers", _without("headers"),
                  PerServer(nothing, sent, error_500, error_403), _HEADERS),
             Rule("a denial response with headers that are not pairs of bytes",
-                 _with("headers", _are_invalid_headers),
+                 _with("headers", are_invalid_headers),
                  PerServer(nothing, error_500, error_500, error_403), _PAIRS),
             Rule("a denial response with a header whose name is not a token",
                  _with("headers", _has_invalid_name),
@@ -682,7 +716,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
         _ACCEPT: [
             Rule("accepted again, because the test has connected twice",
                  _connected_twice,
-                 PerServer(nothing, nothing, nothing, nothing), _ONE_CONNECTION),
+                 PerServer(*[unreported] * 4), _ONE_CONNECTION),
             Rule("a second accept()", always,
                  PerServer(error_1011, error_1006, error_1011, error_1005), _ONCE),
         ],
@@ -765,7 +799,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "closed": {
         OTHER: [
             Rule("sent after the test has connected twice", _connected_twice,
-                 PerServer(nothing, nothing, nothing, nothing), _ONE_CONNECTION),
+                 PerServer(*[unreported] * 4), _ONE_CONNECTION),
             Rule("sent after the connection had ended", always,
                  PerServer(nothing, nothing, nothing, nothing), _NO_MORE),
         ],
@@ -789,8 +823,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "client_left": {
         OTHER: [
             Rule("sent after the client had disconnected", always,
-                 PerServer(client_left, client_left, client_left,
-                           client_left), _NOTHING),
+                 PerServer(*[unreported] * 4), _NOTHING),
         ],
     },
 }
@@ -814,6 +847,47 @@ ENDINGS: dict[Phase, Ends] = {
     ),
 }
 
+# What the test sends, and no client can. These rows hold on every server.
+CLIENT_RULES: dict[str, Sequence[ClientRule]] = {
+    "websocket.connect": [
+        ClientRule("a second websocket.connect", _connected_twice, _ONE_CONNECTION),
+        ClientRule("headers that are not pairs of bytes", _has_invalid_headers, _PAIRS),
+    ],
+    "websocket.receive": [
+        ClientRule("a frame after the test has disconnected", _has_disconnected,
+                   _ONE_CONNECTION),
+        ClientRule("a frame before the handshake is accepted", _is_not_accepted,
+                   _AFTER_ACCEPT),
+    ],
+}
+
+# The code of the websocket.disconnect with which a server ends a connection: while the
+# handshake is in progress, after a rejection, when the client closes with 1000, and
+# after a close of the application. None is the code of the close frame.
+DISCONNECT_CODES = {
+    "handshake": DisconnectCode(1006, 1006, 1006, 1005),
+    "rejected": DisconnectCode(1006, 1006, 1000, 1005),
+    "open": DisconnectCode(1000, 1000, 1006, 1000),
+    "closed": DisconnectCode(None, None, 1000, 1005),
+}
+
 # What a client receives in answer when it closes the connection.
 CLIENT_CLOSES = PerServer(closed(1000), echoed, echoed, echoed)
 # fmt: on
+
+
+def disconnect_event(server: str, connection: Connection) -> dict[str, Any]:
+    """Return the event with which a server ends a connection (ASGI, "Disconnect")."""
+    is_accepted = connection.status == 101
+    if connection.phase == "closed":
+        state = "closed" if is_accepted else "rejected"
+    else:
+        state = "open" if is_accepted else "handshake"
+    code: int | None = getattr(DISCONNECT_CODES[state], server)
+    event = {
+        "type": "websocket.disconnect",
+        "code": connection.close_code if code is None else code,
+    }
+    if server == "uvicorn" and is_accepted:
+        event["reason"] = connection.close_reason or ""
+    return event

@@ -26,7 +26,7 @@ from .recording import (
     has_more_body,
     read_only,
 )
-from .servers import Connection
+from .servers import Client, Connection
 
 #: Frames of these are not in the code of the project.
 HERE = os.path.dirname(__file__)
@@ -42,8 +42,8 @@ class About(NamedTuple):
 
     path: str
     servers: tuple[str, ...]
-    #: The subprotocols that the client has offered.
-    offered: tuple[str, ...]
+    #: The client before it has sent anything.
+    client: Client
     #: The keys that middleware or a router adds to a scope, and this scope has not got.
     missing_keys: tuple[str, ...] = ()
     #: The name of the consumer, if its class is used in place of its application.
@@ -115,11 +115,12 @@ class Transcript(Sequence[Record]):
 
     def _lines(self, left_out: range) -> Iterator[str]:
         about, ending = self._about, self._ending
-        replay = Replay(about.servers, about.offered)
+        replay = Replay(about.servers, about.client)
         replay.advance(self._recording.records, self._length, ending)
         outcomes: dict[int, list[str]] = {}
-        for position, undeliverable, _ in replay.findings:
-            outcomes.setdefault(position, []).append(undeliverable.outcome)
+        for finding in replay.findings:
+            outcome = finding.undeliverable.outcome
+            outcomes.setdefault(finding.position, []).append(outcome)
         yield about.path
         for position in chain(range(left_out.start), range(left_out.stop, len(self))):
             direction, event, seconds, _ = self._recording.records[position]
@@ -144,8 +145,8 @@ class Transcript(Sequence[Record]):
 
     def _format(self, event: object) -> str:
         shown = format_event(event, width=10)
-        if self._about.offered and event_type(event) == "websocket.connect":
-            names = [format_value(name) for name in self._about.offered]
+        names = list(map(format_value, self._about.client.offered))
+        if names and event_type(event) == "websocket.connect":
             offered = ", ".join(names)
             if len(offered) > PAYLOAD_WIDTH and len(names) > 1:
                 offered = f"{names[0]} and {len(names) - 1} more"

@@ -19,7 +19,7 @@ from channels_closetest import (
     Undeliverable,
     client_view,
 )
-from channels_closetest.client_view import Replay, offered_subprotocols
+from channels_closetest.client_view import Replay, client_of, offered_subprotocols
 from channels_closetest.recording import Ending as RecordedEnding
 from channels_closetest.recording import Recording, is_lazy
 from channels_closetest.servers import (
@@ -47,6 +47,7 @@ from tests.events import (
     BODY,
     CONNECT,
     DENIAL,
+    DISCONNECT,
     FRAME,
     PART,
     Event,
@@ -87,7 +88,7 @@ def replay(
     servers: Sequence[str] = DEFAULT_SERVERS,
     offered: Sequence[str] = (),
 ) -> Replay:
-    replay = Replay(tuple(servers), tuple(offered))
+    replay = Replay(tuple(servers), Client(tuple(offered)))
     replay.advance(recording.records, len(recording.records), recording.ending)
     return replay
 
@@ -554,20 +555,28 @@ def test_a_close_after_a_close_changes_nothing() -> None:
 # The test has connected twice, which no client does, and so no server performs.
 
 
+FROM_TEST = (
+    "websocket.connect",
+    "websocket.receive",
+    "websocket.disconnect",
+    "chat.message",
+)
+
+
 def conversation(*events: Event) -> Recording:
-    """Return a recording in which the test sends "connect" and "disconnect"."""
+    """Return a recording of what the test and the application send."""
     recording = Recording()
     for event in events:
-        from_test = event["type"] in ("websocket.connect", "websocket.disconnect")
+        from_test = event["type"] in FROM_TEST
         recording.add("receive" if from_test else "send", event)
     return recording
 
 
-ACCEPTED_AGAIN = (
-    "accepted again, because the test has connected twice: the client receives nothing"
+SECOND_CONNECT = Undeliverable(
+    CONNECT,
+    "a second websocket.connect: no client can send that",
+    "One communicator is one connection: make another",
 )
-SENT_AGAIN = "sent after the test has connected twice: the client receives nothing"
-ONE_CONNECTION = "One communicator is one connection: make another"
 
 
 @pytest.mark.parametrize("connects", [1, 2])
@@ -577,9 +586,7 @@ def test_a_second_accept_is_due_to_the_test_if_it_has_connected_twice(
     again = [CONNECT] * connects
     events = [CONNECT, accept(), *again, accept(), FRAME, CLOSE_4000]
     replayed = replay(conversation(*events))
-    assert replayed.undeliverable() == [
-        Undeliverable(accept(), ACCEPTED_AGAIN, ONE_CONNECTION)
-    ]
+    assert replayed.undeliverable() == [SECOND_CONNECT] * connects
     # The first connection goes on.
     assert replayed.client_view() == (101, None, ["hello"], 4000, "")
 
@@ -593,28 +600,124 @@ def test_what_follows_a_close_is_due_to_the_test_if_it_has_connected_twice(
 ) -> None:
     before = replay(conversation(CONNECT, *first)).client_view()
     replayed = replay(conversation(CONNECT, *first, CONNECT, event))
-    assert replayed.undeliverable() == [
-        Undeliverable(event, SENT_AGAIN, ONE_CONNECTION)
-    ]
+    assert replayed.undeliverable() == [SECOND_CONNECT]
     assert replayed.client_view() == before
 
 
 def test_a_second_accept_is_due_to_the_application_if_the_test_connects_later() -> None:
     replayed = replay(conversation(CONNECT, accept(), accept(), CONNECT))
-    [found] = replayed.undeliverable()
+    found, second = replayed.undeliverable()
+    assert second == SECOND_CONNECT
     assert found.outcome.startswith("a second accept(): the client receives close code")
     assert found.remedy == "Call accept() once"
     replayed = replay(conversation(CONNECT, close(), FRAME, CONNECT))
-    [found] = replayed.undeliverable()
+    found, second = replayed.undeliverable()
+    assert second == SECOND_CONNECT
     assert found.remedy == "Fix what ended it, or do not send this"
 
 
 def test_the_first_response_is_judged_as_ever_if_the_test_connects_twice() -> None:
     replayed = replay(conversation(CONNECT, CONNECT, FRAME))
-    assert [found.remedy for found in replayed.undeliverable()] == [
-        "Call accept() first, then send, then close()"
-    ]
+    second, found = replayed.undeliverable()
+    assert second == SECOND_CONNECT
+    assert found.remedy == "Call accept() first, then send, then close()"
     assert replayed.client_view().status == 500
+
+
+# What else the test sends, and no client can.
+
+RECEIVE = {"type": "websocket.receive", "text": "hello"}
+TOO_EARLY = "a frame before the handshake is accepted: no client can send that"
+TOO_LATE = "a frame after the test has disconnected: no client can send that"
+
+
+def found_in(*events: Event) -> list[tuple[Event, str, str]]:
+    found = replay(conversation(*events)).undeliverable()
+    return [tuple(it) for it in found]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[], [CONNECT], [CONNECT, close()], [CONNECT, DENIAL, BODY]],
+    ids=["not connected", "no response", "rejected", "denied"],
+)
+def test_no_client_can_send_a_frame_before_the_handshake_is_accepted(
+    before: list[Event],
+) -> None:
+    remedy = "Send it after connect() has returned (True, subprotocol)"
+    [*_, found] = found_in(*before, RECEIVE)
+    assert found == (RECEIVE, TOO_EARLY, remedy)
+
+
+def test_a_client_can_send_a_frame_as_soon_as_it_is_accepted() -> None:
+    assert found_in(CONNECT, accept(), RECEIVE, RECEIVE) == []
+
+
+def test_a_client_can_send_a_frame_before_it_has_received_a_close() -> None:
+    assert found_in(CONNECT, accept(), CLOSE_4000, RECEIVE) == []
+
+
+def test_a_frame_is_not_blamed_for_what_the_application_sent_before_accept() -> None:
+    [(event, _, _)] = found_in(CONNECT, FRAME, accept(), RECEIVE)[:1]
+    assert event == FRAME
+    assert RECEIVE not in [it[0] for it in found_in(CONNECT, FRAME, accept(), RECEIVE)]
+
+
+@pytest.mark.parametrize("response", [[], [accept()], [close()]])
+def test_no_client_can_send_a_frame_after_it_has_disconnected(
+    response: list[Event],
+) -> None:
+    events = [CONNECT, *response, DISCONNECT, RECEIVE]
+    assert found_in(*events) == [(RECEIVE, TOO_LATE, SECOND_CONNECT.remedy)]
+
+
+def test_a_second_disconnect_and_messages_of_a_channel_layer_are_harmless() -> None:
+    message = {"type": "chat.message", "text": "hello"}
+    assert found_in(CONNECT, message, accept(), DISCONNECT, DISCONNECT, message) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_valid"),
+    [
+        ([], True),
+        (None, True),
+        ([(b"origin", b"http://localhost")], True),
+        ([[b"origin", b"http://localhost"]], True),
+        ([("origin", "http://localhost")], False),
+        ([(b"origin", "http://localhost")], False),
+        ([b"origin"], False),
+        ({b"origin": b"http://localhost"}, False),
+        ({}, True),
+        ({b"origin": b"http://localhost"}.items(), True),
+        (iter([("origin", "http://localhost")]), True),
+    ],
+    ids=range(11),
+)
+def test_no_server_passes_headers_that_are_not_pairs_of_bytes(
+    headers: object, is_valid: bool
+) -> None:
+    client = client_of({"headers": headers})
+    assert client.has_valid_headers is is_valid
+    replayed = Replay(DEFAULT_SERVERS, client)
+    recording = conversation(CONNECT, accept())
+    replayed.advance(recording.records, 2, None)
+    assert replayed.undeliverable() == (
+        []
+        if is_valid
+        else [
+            Undeliverable(
+                CONNECT,
+                "headers that are not pairs of bytes: no client can send that",
+                "Pass headers as a list of pairs of bytes",
+            )
+        ]
+    )
+
+
+def test_the_headers_of_a_scope_without_any_are_valid() -> None:
+    scopes: list[object] = [{}, None, HostileMapping()]
+    for scope in scopes:
+        assert client_of(scope).has_valid_headers
 
 
 @pytest.mark.parametrize(
@@ -967,7 +1070,9 @@ def test_judging_never_raises(random: Random) -> None:
     replayed = replay(recording, servers, offered)
     assert isinstance(replayed.client_view(), ClientView)
     assert len({finding.position for finding in replayed.findings}) <= len(events)
-    assert isinstance(str(Transcript(recording, About("/", servers, offered))), str)
+    assert isinstance(
+        str(Transcript(recording, About("/", servers, Client(offered)))), str
+    )
 
 
 @pytest.fixture
@@ -1003,7 +1108,7 @@ def test_each_event_is_judged_once_however_often_client_view_is_read(
     count = len(rules_asked)
 
     recording = Recording()
-    bit_by_bit = Replay(DEFAULT_SERVERS, ())
+    bit_by_bit = Replay(DEFAULT_SERVERS, Client(()))
     for event in events:
         recording.add("send", event)
         bit_by_bit.advance(recording.records, len(recording.records), None)
@@ -1054,7 +1159,7 @@ def test_every_rule_is_covered_by_a_case_that_the_servers_perform(
 
 def test_the_first_events_can_be_judged_alone() -> None:
     recording = recorded(accept(), FRAME, FRAME, ending="raise")
-    first = Replay(SERVERS, ())
+    first = Replay(SERVERS, Client(()))
     for until, messages, close_code in [(2, 1, None), (3, 2, 1011), (1, 2, 1011)]:
         first.advance(recording.records, until, recording.ending)
         view = first.client_view()

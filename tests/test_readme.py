@@ -15,7 +15,9 @@ from docutils.core import publish_doctree
 import channels_closetest
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.tools.readme import (
+    DISCONNECT,
     ENDING,
+    FROM_TEST,
     GREEN_TEST,
     PHASES,
     PHASES_WITHOUT_TABLE,
@@ -123,7 +125,7 @@ def test_outputs_and_tables_are_current(block: Block) -> None:
 
 def test_the_tables_contain_every_rule() -> None:
     tables = {block.argument for block in blocks("csv-table::")}
-    assert tables == {GREEN_TEST, ENDING, *PHASES.values()}
+    assert tables == {GREEN_TEST, ENDING, FROM_TEST, DISCONNECT, *PHASES.values()}
     assert set(RULES) - set(PHASES) == PHASES_WITHOUT_TABLE
 
 

@@ -156,7 +156,7 @@ async def test_the_package_calls_nothing_that_tests_replace(
         for event in (JSON_FRAME, ACCEPT, FRAME, JSON_FRAME, CLOSE):
             await send(event)
         try:
-            while await receive() != DISCONNECT:
+            while (await receive())["type"] != "websocket.disconnect":
                 pass
         except asyncio.CancelledError:
             await asyncio.Event().wait()
@@ -727,8 +727,14 @@ async def test_no_scope_fails_a_connect_that_reads_past_a_frame(
 @each_scope
 async def test_no_scope_fails_a_strict_call(make: Callable[[Any], Any]) -> None:
     communicator = with_scope(Strict, make, close())
-    assert await communicator.connect() == (False, 1000)
+    faults = []
+    if make is SCOPES["hostile headers"]:
+        with pytest.raises(AssertionError, match="headers that are not pairs of bytes"):
+            await communicator.connect()
+        faults = ["Pass headers as a list of pairs of bytes"]
+    else:
+        assert await communicator.connect() == (False, 1000)
     await communicator.disconnect()
     assert str(communicator.transcript) and repr(communicator)
     assert communicator.client_view.status == 403
-    assert communicator.undeliverable == []
+    assert [found.remedy for found in communicator.undeliverable] == faults

@@ -106,6 +106,10 @@ def content(block: Block) -> str:
         return with_rows(block, [green_row(row) for row in rows(block)])
     if block.argument == ENDING:
         return with_rows(block, list(ending_rows()))
+    if block.argument == FROM_TEST:
+        return with_rows(block, list(client_rows()))
+    if block.argument == DISCONNECT:
+        return with_rows(block, list(disconnect_rows()))
     [phase] = [phase for phase, title in PHASES.items() if title == block.argument]
     return with_rows(block, list(rule_rows(phase)))
 
@@ -193,6 +197,8 @@ def timeless(text: str) -> str:
 
 GREEN_TEST = "Green tests"
 ENDING = "When the application ends"
+FROM_TEST = "What no client can send"
+DISCONNECT = "The code that disconnect() receives"
 PHASES: dict[rules.Phase, str] = {
     "handshake": "Before the handshake response",
     "denial": "After the start of a denial response",
@@ -257,6 +263,27 @@ def ending_rows() -> Iterator[list[str]]:
             yield [PHASES[phase], what, *outcomes(phase, effects)]
     closes = outcomes("open", rules.CLIENT_CLOSES)
     yield [PHASES["open"], "runs, and the client closes the connection", *closes]
+
+
+def client_rows() -> Iterator[list[str]]:
+    for kind, of_kind in rules.CLIENT_RULES.items():
+        for rule in of_kind:
+            yield [kind.removeprefix("websocket."), rule.description, rule.remedy]
+
+
+#: When a server ends the connection, in the words of the table.
+DISCONNECT_CAUSES = {
+    "handshake": "the client leaves before the handshake response",
+    "rejected": "the consumer has rejected the handshake",
+    "open": "the client closes with 1000",
+    "closed": "the consumer has closed",
+}
+
+
+def disconnect_rows() -> Iterator[list[str]]:
+    for state, codes in rules.DISCONNECT_CODES.items():
+        cells = ["the code of the close" if it is None else str(it) for it in codes]
+        yield [DISCONNECT_CAUSES[state], *cells]
 
 
 def green_row(row: Sequence[str]) -> list[str]:
