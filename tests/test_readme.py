@@ -101,8 +101,8 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("command", "tests", "summary"),
     [
-        ("manage.py test", "^ +async def test_", "Ran {} tests .*\n\nOK"),
-        ("-m pytest", "^ *async def test_", "== {} passed in "),
+        ("manage.py test", "^ +(?:async )?def test_", "Ran {} tests .*\n\nOK"),
+        ("-m pytest", "^ *(?:async )?def test_", "== {} passed in "),
     ],
     ids=["Django", "pytest"],
 )

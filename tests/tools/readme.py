@@ -55,7 +55,7 @@ class Block(NamedTuple):
     @property
     def module(self) -> str | None:
         """The name in a first line like ``# consumers.py``, which examples import."""
-        name = re.match(r"# (\w+\.py)\n", self.body)
+        name = re.match(r"# ([\w/]+\.py)\n", self.body)
         return name and name[1]
 
 
