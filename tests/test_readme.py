@@ -114,6 +114,16 @@ def test_the_examples_pass(
     assert re.search(summary.format(count), result.stdout), result.stdout
 
 
+@pytest.mark.parametrize(("variable", "factor"), [("true", "5"), ("", "1")])
+def test_the_factor_for_slow_machines_depends_on_the_environment(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, factor: str
+) -> None:
+    monkeypatch.setenv("CI", variable)
+    printing = "print(communicators.PatientWebsocketCommunicator.timeout_factor)"
+    result = run(f"python -c 'import communicators; {printing}'", project)
+    assert result.stdout == f"{factor}\n"
+
+
 @pytest.mark.parametrize(
     "block", generated(), ids=lambda block: f"{block.argument}, line {block.line}"
 )
