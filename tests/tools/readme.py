@@ -54,7 +54,7 @@ class Block(NamedTuple):
 
     @property
     def module(self) -> str | None:
-        """The name in a first line like ``# consumers.py``, which examples import."""
+        """The file in a first line like ``# consumers.py``, which the project has."""
         name = re.match(r"# ([\w/]+\.py)\n", self.body)
         return name and name[1]
 
