@@ -18,7 +18,7 @@ from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
 
 from .database import TransactionGuard
-from .failures import OTHER_LOOP, format_suppressing
+from .failures import OTHER_LOOP, format_after, format_suppressing
 from .recording import Direction, Interruption, Recording, event_type
 from .stuck import StartedTasks, Stuck, find_stack, find_stuck, format_task
 
@@ -46,14 +46,27 @@ class RecordingQueue(asyncio.Queue[Any]):
         self.loop: asyncio.AbstractEventLoop | None = None
         #: The tasks that send into this queue besides the application.
         self.senders: StartedTasks | None = None
+        #: How many events have been put into it.
+        self.put_count = 0
         self._waiters: list[asyncio.Future[bool]] = []
 
     def _put(self, item: object) -> None:
+        self.put_count += 1
         task = 0 if self.senders is None else self.senders.current()
         self._recording.add(self._direction, item, task)
         super()._put(item)
         if self._waiters:
             self.wake()
+
+    @property
+    def taken_count(self) -> int:
+        """How many events have been taken out of it."""
+        return self.put_count - self.qsize()
+
+    def peek(self, index: int) -> Any:
+        """Return an event that is in the queue, and leave it there."""
+        events: Any = self._queue  # type: ignore[attr-defined]
+        return events[index]
 
     def take_frames(self) -> list[Any]:
         """Take the data frames out; everything else stays, in its order."""
@@ -153,7 +166,7 @@ class ApplicationRun:
     is_forced = False
     #: Set by watch(), together with the task.
     started: StartedTasks
-    #: Which call of wait() or disconnect() has cancelled it, if one has.
+    #: Which call of wait() or disconnect() has ended it, in words, if one has.
     cancelled_by_wait = ""
     last_output: Any = None
 
@@ -291,6 +304,13 @@ class ApplicationRun:
         if self.is_forced:
             raise asyncio.CancelledError
 
+    def raise_what_ended_it(self) -> None:
+        """Raise what the application has raised, or that it was cancelled."""
+        __tracebackhide__ = True
+        if self.task is not None and self.task.done():
+            self.raise_if_forced()
+            self.task.result()
+
     def find_stuck(self) -> Stuck | None:
         """Return where the application is waiting, or was when it was cancelled."""
         if self.task is not None and not self.task.done():
@@ -321,6 +341,10 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     A call that waits returns as soon as the application has ended.
     """
+
+    #: Multiplies the timeout of every call, given or default, except that of
+    #: ``receive_nothing()``: a slow machine needs more time for the same tests.
+    timeout_factor: float = 1
 
     _future: Any = None  # asgiref before 3.9 has no such attribute
     _application_run: ApplicationRun
@@ -373,6 +397,10 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             self._future = task
             self._application_run.watch(task, TransactionGuard())
 
+    def _scaled(self, timeout: float | None) -> float | None:
+        """Return the seconds to wait for a timeout of a call."""
+        return None if timeout is None else timeout * self.timeout_factor
+
     async def send_input(self, message: dict[str, Any]) -> None:
         run = self._application_run
         run.raise_if_forced()
@@ -387,12 +415,10 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         __tracebackhide__ = True
         run, future = self._application_run, self.future
         queue = run.output_queue
-        if future.done():
-            run.raise_if_forced()
-            future.result()
+        run.raise_what_ended_it()
         if queue.empty():
             in_time = await queue.wait_until(
-                lambda: not queue.empty() or future.done(), timeout
+                lambda: not queue.empty() or future.done(), self._scaled(timeout)
             )
             if not in_time:
                 await run.stop()
@@ -433,11 +459,12 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         run, future = self._application_run, self.future
         if not future.done():
             try:
-                await run.wait_until_ended(timeout)
+                await run.wait_until_ended(self._scaled(timeout))
             except asyncio.CancelledError:
                 pass
         if not future.done():
-            run.cancelled_by_wait = f"wait(timeout={timeout})"
+            after = format_after(timeout, self.timeout_factor)
+            run.cancelled_by_wait = f"wait(timeout={timeout}) has ended it{after}"
             try:
                 await run.stop()
             except asyncio.CancelledError:

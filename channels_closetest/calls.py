@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import math
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -27,6 +28,7 @@ from .failures import (
     NAME_SERVERS,
     NOT_STARTED,
     RETURNED,
+    format_after,
     format_crashed,
     format_ended,
     format_received,
@@ -35,6 +37,7 @@ from .failures import (
     format_timed_out,
     format_timed_out_before,
     format_undeliverable,
+    format_unmatched,
     format_waited_before,
 )
 from .recording import event_type
@@ -57,16 +60,24 @@ _Result = TypeVar("_Result")
 _EXPECTED = {
     "connect": "websocket.accept, websocket.close or a denial response",
     "wait_closed": "websocket.close",
+    "receive_until": "a data frame that matches",
     "receive_from": "a data frame",
     "receive_json_from": "a data frame",
 }
 
 
+#: The calls that say what they have received.
+_SEVERAL_EVENTS = ("connect", "wait_closed", "receive_until")
+
+
 class Received(Protocol):
     """What a call has received that it was not waiting for."""
 
-    events: int
-    frames: int
+    @property
+    def events(self) -> int: ...
+
+    @property
+    def frames(self) -> int: ...
 
 
 class Call(NamedTuple):
@@ -80,11 +91,16 @@ class Call(NamedTuple):
     def name(self) -> str:
         return self.method.__name__
 
-    def __str__(self) -> str:
-        """Return the call with its timeout, which often is the default."""
+    @property
+    def timeout(self) -> float | None:
+        """The timeout, which often is the default."""
         bound = inspect.signature(self.method).bind(None, *self.args, **self.kwargs)
         bound.apply_defaults()
-        return f"{self.name}(timeout={bound.arguments.get('timeout')})"
+        timeout: float | None = bound.arguments.get("timeout")
+        return timeout
+
+    def __str__(self) -> str:
+        return f"{self.name}(timeout={self.timeout})"
 
 
 class CallState:
@@ -95,7 +111,7 @@ class CallState:
         self.received: Received | None = None
         #: The text set by the last _explain(); an enclosing call replaces it.
         self.explanation = ""
-        #: The call that has cancelled the application because it timed out.
+        #: The call that has cancelled the application because it timed out, in words.
         self.timed_out_before = ""
         self.crash_has_surfaced = False
         self.replay: Replay | None = None
@@ -131,8 +147,8 @@ def explained(method: _Method) -> _Method:
     async def call(self: ExplainedCommunicator, /, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         try:
-            if self.servers is not DEFAULT_SERVERS:
-                known_servers(self)
+            if self.servers is not DEFAULT_SERVERS or self.timeout_factor != 1:
+                _check_attributes(self)
             result = method(self, *args, **kwargs)
             return await (_strictly(self, result) if self.strict else result)
         except BaseException as exception:
@@ -190,7 +206,7 @@ def _explain(
     if isinstance(exception, asyncio.TimeoutError):
         state.explanation = _format_timeout(communicator, call)
         if run.was_cancelled:
-            state.timed_out_before = str(call)
+            state.timed_out_before = _timed_out(communicator, call)
     elif isinstance(exception, asyncio.CancelledError) and run.was_cancelled:
         state.explanation = _format_cancelled(communicator)
     elif (  # pragma: no cover - only Channels 4.1 has no text here
@@ -244,12 +260,13 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
     state, run = communicator._call_state, communicator._application_run
     expected = _EXPECTED.get(call.name, "any event")
     denial = run.recording.denial_response if call.name == "connect" else None
-    received = state.received if call.name in ("connect", "wait_closed") else None
-    seen = format_received(
-        0 if received is None else received.events,
-        0 if received is None else received.frames,
-        denial,
-    )
+    received = state.received if call.name in _SEVERAL_EVENTS else None
+    if received is None:
+        seen = format_received(0, 0, denial)
+    elif call.name == "receive_until":
+        seen = format_unmatched(received.frames)
+    else:
+        seen = format_received(received.events, received.frames, denial)
     if run.ended_on_its_own:
         crash = run.exception()
         if crash is not None:
@@ -268,7 +285,12 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
         where = run.format_suppressing()
     else:
         where = format_stuck(run.recording, call.name, *stuck)
-    return format_timed_out(str(call), expected, seen, where)
+    return format_timed_out(_timed_out(communicator, call), expected, seen, where)
+
+
+def _timed_out(communicator: ExplainedCommunicator, call: Call) -> str:
+    after = format_after(call.timeout, communicator.timeout_factor)
+    return f"{call} timed out{after}"
 
 
 def _format_cancelled(communicator: ExplainedCommunicator) -> str:
@@ -318,6 +340,16 @@ def _fail_on_undeliverable(communicator: ExplainedCommunicator) -> None:
         if communicator.servers is DEFAULT_SERVERS:
             hint = "" if all(it.is_everywhere for it in new) else NAME_SERVERS
         raise AssertionError(format_strict(new, hint))
+
+
+def _check_attributes(communicator: ExplainedCommunicator) -> None:
+    __tracebackhide__ = True
+    known_servers(communicator)
+    factor = communicator.timeout_factor
+    if not isinstance(factor, (int, float)) or not 0 <= factor < math.inf:
+        raise ValueError(
+            f"timeout_factor must be a number that is not negative, but is {factor!r}"
+        )
 
 
 def known_servers(communicator: ExplainedCommunicator) -> tuple[str, ...]:

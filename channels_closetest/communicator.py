@@ -13,7 +13,11 @@ from typing import Any, Generic, TypeVar, overload
 
 from channels.testing import WebsocketCommunicator
 
-from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
+from .application import (
+    SHUTDOWN_TIMEOUT,
+    RecordingApplicationCommunicator,
+    RecordingQueue,
+)
 from .calls import (
     Call,
     ExplainedCommunicator,
@@ -26,7 +30,7 @@ from .calls import (
     warn_of_first_frame,
 )
 from .client_view import ClientView, Undeliverable
-from .failures import format_denied, format_no_answer
+from .failures import format_denied, format_no_answer, format_no_match
 from .recording import (
     DenialResponse,
     close_code,
@@ -35,6 +39,7 @@ from .recording import (
     encoded_payload,
     event_type,
     has_more_body,
+    payload,
 )
 from .servers import DEFAULT_SERVERS, disconnect_event
 from .transcript import Transcript, format_path, format_progress
@@ -91,7 +96,7 @@ class _Reading:
     #: How many events it has received, and how many of them were data frames.
     events = 0
     frames = 0
-    _deadline: float | None = None
+    _start: float | None = None
 
     def __init__(
         self, communicator: RecordingWebsocketCommunicator, timeout: float | None
@@ -109,15 +114,57 @@ class _Reading:
         return kind
 
     def remaining(self) -> float | None:
-        """Return the seconds until the deadline, and set it when first called."""
+        """Return what is left of the timeout since the first call.
+
+        ``receive_output()`` multiplies it by the factor again.
+        """
         if self._timeout is None:
             return None
         # The clock of the event loop, because that of the test may be frozen.
         now = asyncio.get_running_loop().time()
-        if self._deadline is None:
-            self._deadline = now + self._timeout
+        if self._start is None:
+            self._start = now
             return self._timeout
-        return max(0.0, self._deadline - now)
+        factor = self._communicator.timeout_factor
+        return max(0.0, self._timeout - (now - self._start) / factor) if factor else 0.0
+
+
+class _Search:
+    """Looks for a data frame among the events to receive, and takes none of them."""
+
+    #: How many events it has looked at, all of which are data frames.
+    frames = 0
+
+    def __init__(self, queue: RecordingQueue, match: Callable[[Any], object]) -> None:
+        self._queue = queue
+        self._match = match
+        #: The payloads, by the position of their events among all that are sent. The
+        #: calls of other tasks may take some of them.
+        self._payloads: dict[int, Any] = {}
+        self._next = queue.taken_count
+
+    @property
+    def events(self) -> int:
+        return self.frames
+
+    def has_more(self) -> bool:
+        """Whether there is an event that it has not looked at."""
+        return self._next < self._queue.put_count
+
+    def find(self) -> list[Any] | None:
+        """Return the payloads up to the match, or None. Looks at each event once."""
+        __tracebackhide__ = True
+        first = self._queue.taken_count
+        for position in range(max(first, self._next), self._queue.put_count):
+            event = self._queue.peek(position - first)
+            if event_type(event) != "websocket.send":
+                raise AssertionError(format_no_match(event, self.frames))
+            self._payloads[position] = frame = payload(event)
+            self._next = position + 1
+            self.frames += 1
+            if self._match(frame):
+                return [self._payloads[it] for it in range(first, position + 1)]
+        return None
 
 
 class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicator):
@@ -336,6 +383,44 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
             self.__fail(reading)
             raise
 
+    @explained
+    async def receive_until(
+        self, match: Callable[[Any], object], timeout: float | None = 1
+    ) -> list[Any]:
+        """Receive data frames until one matches, and return their payloads.
+
+        ``match`` is called once with each payload: JSON text decoded, other text as
+        ``str``, binary as ``bytes``. The list ends with the first for which it returns
+        a true value. It receives from the queue, without ``receive_output()``.
+
+        ``timeout`` is in seconds, for the whole call; with None, it waits forever.
+        Raises
+
+        - what the application raises, at once, and what ``match`` raises;
+        - ``asyncio.TimeoutError`` when the timeout expires, which does not cancel the
+          application, or at once if the application has returned;
+        - ``AssertionError``, at once, if an event comes first that is not a data frame,
+          such as ``websocket.close``.
+
+        If it raises or is cancelled, every event is still there to be received.
+        """
+        __tracebackhide__ = True
+        run, future = self._application_run, self.future
+        queue, reading = run.output_queue, _Reading(self, timeout)
+        search = _Search(queue, match)
+        run.raise_what_ended_it()
+        while (payloads := search.find()) is None:
+            run.raise_what_ended_it()
+            if future.done() or not await queue.wait_until(
+                lambda: search.has_more() or future.done(),
+                self._scaled(reading.remaining()),
+            ):
+                self._call_state.received = search
+                raise asyncio.TimeoutError
+        for _ in payloads:
+            run.take_event()
+        return payloads
+
     def __fail(self, reading: _Reading) -> None:
         """Keep unread frames if the application has crashed; note what was received."""
         self._call_state.received = reading
@@ -358,7 +443,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         If it is cancelled, the application goes on running and no event is lost.
         """
         __tracebackhide__ = True
-        if self.strict or self.servers is not DEFAULT_SERVERS:
+        is_plain = self.servers is DEFAULT_SERVERS and self.timeout_factor == 1
+        if self.strict or not is_plain:
             return await self.__receive_output(timeout)
         # As explained() does it, for less: every frame of every test comes this way.
         try:
@@ -473,7 +559,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                     await self.send_input(
                         disconnect_event(replay.servers[0], connection)
                     )
-                await run.wait_until_ended(SHUTDOWN_TIMEOUT)
+                await run.wait_until_ended(self._scaled(SHUTDOWN_TIMEOUT))
         finally:
             await run.stop()
         run.assert_stopped()

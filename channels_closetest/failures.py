@@ -55,8 +55,22 @@ def format_received(events: int, frames: int, denial: DenialResponse | None) -> 
     return count(events, "other event") if events else "nothing"
 
 
-def format_timed_out(call: str, expected: str, received: str, where: str) -> str:
-    return f"{call} timed out. Waiting for: {expected}. Received: {received}.\n{where}"
+def format_unmatched(frames: int) -> str:
+    """Return what receive_until() has looked at, and left to be received."""
+    if not frames:
+        return "nothing"
+    return f"{count(frames, 'data frame')} without a match, still to be received"
+
+
+def format_after(timeout: float | None, factor: float) -> str:
+    """Return after how many seconds a timeout expires, if that is not the timeout."""
+    if timeout is None or factor == 1:
+        return ""
+    return f" after {timeout * factor:g} s"
+
+
+def format_timed_out(timed_out: str, expected: str, received: str, where: str) -> str:
+    return f"{timed_out}. Waiting for: {expected}. Received: {received}.\n{where}"
 
 
 def format_idle(recording: Recording, call: str) -> str:
@@ -151,17 +165,17 @@ def format_crashed(crash: BaseException) -> tuple[str, str]:
     )
 
 
-def format_timed_out_before(call: str) -> str:
+def format_timed_out_before(timed_out: str) -> str:
     return (
-        f"The application is cancelled: an earlier {call} timed out. Like the parent"
+        f"The application is cancelled: an earlier {timed_out}. Like the parent"
         " class, a call that times out cancels the application.\n"
         "To check that nothing is sent, use receive_nothing(), which cancels nothing."
     )
 
 
-def format_waited_before(call: str) -> str:
+def format_waited_before(has_ended_it: str) -> str:
     return (
-        f"The application is cancelled: {call} has ended it, because it had not"
+        f"The application is cancelled: {has_ended_it}, because it had not"
         " returned in time.\nCall wait() and disconnect() last."
     )
 
@@ -183,6 +197,14 @@ def format_no_answer(event: object) -> str:
         "connect() expected websocket.accept, websocket.close or"
         " websocket.http.response.start, but the application sent"
         f" {format_event(event)}.\nRespond to the handshake first."
+    )
+
+
+def format_no_match(event: object, frames: int) -> str:
+    before = f" after {count(frames, 'data frame')} without a match" if frames else ""
+    return (
+        "receive_until() expected a data frame that matches, but the application sent"
+        f" {format_event(event)}{before}.\nEvery event is still to be received."
     )
 
 

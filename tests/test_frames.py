@@ -31,6 +31,11 @@ pytestmark = ignore_undeliverable
 
 Call = Callable[[RecordingWebsocketCommunicator, float], Coroutine[Any, Any, object]]
 
+
+def is_json(payload: object) -> bool:
+    return isinstance(payload, dict)
+
+
 CALLS: dict[str, Call] = {
     "connect": lambda communicator, timeout: communicator.connect(timeout),
     "wait_closed": lambda communicator, timeout: communicator.wait_closed(timeout),
@@ -38,6 +43,9 @@ CALLS: dict[str, Call] = {
         communicator.receive_output(timeout)
     ),
     "receive_from": lambda communicator, timeout: communicator.receive_from(timeout),
+    "receive_until": lambda communicator, timeout: (
+        communicator.receive_until(is_json, timeout)
+    ),
     "receive_nothing": lambda communicator, timeout: (
         communicator.receive_nothing(timeout, interval=0)
     ),
@@ -227,6 +235,10 @@ class Session:
             # receive_from() reads an event that is not a frame, and raises.
             rejected = [name, type(error)] == ["receive_from", AssertionError]
             assert (len(taken), frames_of(taken)) == (rejected, [])
+        elif name == "receive_until":
+            payloads = [payload_of(event) for event in taken]
+            assert result == payloads
+            assert list(map(is_json, payloads)) == [False] * (len(taken) - 1) + [True]
         elif name == "receive_from":
             assert taken == [send(**keyed(result))]
         elif name == "receive_output" or (name == "take" and result is not None):
