@@ -30,14 +30,13 @@ from .failures import (
     RETURNED,
     format_after,
     format_crashed,
+    format_denial_in_progress,
     format_ended,
-    format_received,
     format_strict,
     format_stuck,
     format_timed_out,
     format_timed_out_before,
     format_undeliverable,
-    format_unmatched,
     format_waited_before,
 )
 from .recording import event_type
@@ -73,11 +72,7 @@ _SEVERAL_EVENTS = ("connect", "wait_closed", "receive_until")
 class Received(Protocol):
     """What a call has received that it was not waiting for."""
 
-    @property
-    def events(self) -> int: ...
-
-    @property
-    def frames(self) -> int: ...
+    def describe(self) -> str: ...
 
 
 class Call(NamedTuple):
@@ -261,12 +256,10 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
     expected = _EXPECTED.get(call.name, "any event")
     denial = run.recording.denial_response if call.name == "connect" else None
     received = state.received if call.name in _SEVERAL_EVENTS else None
-    if received is None:
-        seen = format_received(0, 0, denial)
-    elif call.name == "receive_until":
-        seen = format_unmatched(received.frames)
+    if denial is not None:
+        seen = format_denial_in_progress(denial)
     else:
-        seen = format_received(received.events, received.frames, denial)
+        seen = "nothing" if received is None else received.describe()
     if run.ended_on_its_own:
         crash = run.exception()
         if crash is not None:

@@ -30,7 +30,13 @@ from .calls import (
     warn_of_first_frame,
 )
 from .client_view import ClientView, Undeliverable
-from .failures import format_denied, format_no_answer, format_no_match
+from .failures import (
+    format_denied,
+    format_no_answer,
+    format_no_match,
+    format_received,
+    format_unmatched,
+)
 from .recording import (
     DenialResponse,
     close_code,
@@ -113,6 +119,9 @@ class _Reading:
             self._communicator._kept_payloads.keep(event)
         return kind
 
+    def describe(self) -> str:
+        return format_received(self.events, self.frames)
+
     def remaining(self) -> float | None:
         """Return what is left of the timeout since the first call.
 
@@ -143,9 +152,8 @@ class _Search:
         self._payloads: dict[int, Any] = {}
         self._next = queue.taken_count
 
-    @property
-    def events(self) -> int:
-        return self.frames
+    def describe(self) -> str:
+        return format_unmatched(self.frames)
 
     def has_more(self) -> bool:
         """Whether there is an event that it has not looked at."""

@@ -45,11 +45,13 @@ NAME_SERVERS = (
 )
 
 
-def format_received(events: int, frames: int, denial: DenialResponse | None) -> str:
+def format_denial_in_progress(denial: DenialResponse) -> str:
+    status = format_value(denial.status)
+    return f"the start of a denial response, HTTP {status}, but not its end"
+
+
+def format_received(events: int, frames: int) -> str:
     """Return what a call received instead of what it was waiting for."""
-    if denial is not None:
-        status = format_value(denial.status)
-        return f"the start of a denial response, HTTP {status}, but not its end"
     if frames:
         return f"{count(frames, 'data frame')}, now in pre_close_messages"
     return count(events, "other event") if events else "nothing"
