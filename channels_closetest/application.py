@@ -342,9 +342,14 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     A call that waits returns as soon as the application has ended.
     """
 
-    #: Multiplies the timeout of every call, given or default, except that of
-    #: ``receive_nothing()``: a slow machine needs more time for the same tests.
     timeout_factor: float = 1
+    """Multiplies the timeout of every call, whether the test passes it or not.
+
+    For slow machines, set on a subclass for a whole suite. Not the timeout of
+    ``receive_nothing()``, for which every passing test would wait longer. With a
+    negative number, or anything that is not a finite number, the first call raises
+    ``ValueError``.
+    """
 
     _future: Any = None  # asgiref before 3.9 has no such attribute
     _application_run: ApplicationRun

@@ -40,7 +40,7 @@ from .failures import (
     format_waited_before,
 )
 from .recording import event_type
-from .servers import DEFAULT_SERVERS, SERVERS
+from .servers import DEFAULT_SERVERS, SERVERS, ServerName
 from .stuck import find_source
 from .transcript import (
     HERE,
@@ -119,12 +119,17 @@ class CallState:
 class ExplainedCommunicator(RecordingApplicationCommunicator):
     """A communicator whose calls may be ``explained``."""
 
-    #: The servers you deploy on: any of ``"daphne"``, ``"uvicorn"``, ``"hypercorn"``,
-    #: ``"granian"``; by default, the first three. ``client_view`` is about the first,
-    #: ``undeliverable`` and ``strict`` about all.
-    servers: Sequence[str] = DEFAULT_SERVERS
-    #: Whether a call that encounters anything undeliverable raises ``AssertionError``.
+    servers: Sequence[ServerName] = DEFAULT_SERVERS
+    """The servers that you deploy on; by default Daphne, Uvicorn and Hypercorn.
+
+    ``client_view`` is about the first of them, ``undeliverable`` and ``strict`` about
+    all. With a name that is not known, the first call raises ``ValueError``.
+    """
     strict: bool = False
+    """Whether a call that encounters anything undeliverable raises ``AssertionError``.
+
+    Each event fails one call. It is also what a test does and no client can do.
+    """
 
     @functools.cached_property
     def _call_state(self) -> CallState:
@@ -151,6 +156,19 @@ def explained(method: _Method) -> _Method:
             raise
 
     return cast(_Method, call)
+
+
+def explained_as(method: Callable[..., Any]) -> Callable[[_Method], _Method]:
+    """Explain a method of the parent, with the signature and docstring of another.
+
+    The other has no body: to call ``super()`` there would cost a coroutine for each
+    frame. Editors show its docstring.
+    """
+
+    def declare(declaration: _Method) -> _Method:
+        return cast(_Method, functools.wraps(declaration)(explained(method)))
+
+    return declare
 
 
 async def _strictly(

@@ -7,46 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 from channels.testing import WebsocketCommunicator
 
-from .application import (
-    SHUTDOWN_TIMEOUT,
-    RecordingApplicationCommunicator,
-    RecordingQueue,
-)
+from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
 from .calls import (
     Call,
     ExplainedCommunicator,
     explain,
     explain_with_transcript,
     explained,
+    explained_as,
     known_servers,
     replay_of,
     transcript_of,
     warn_of_first_frame,
 )
 from .client_view import ClientView, Undeliverable
-from .failures import (
-    format_denied,
-    format_no_answer,
-    format_no_match,
-    format_received,
-    format_unmatched,
-)
-from .recording import (
-    DenialResponse,
-    close_code,
-    close_reason,
-    decode,
-    encoded_payload,
-    event_type,
-    has_more_body,
-    payload,
-)
+from .failures import format_denied, format_no_answer
+from .reading import KeptPayloads, Reading, Search
+from .recording import DenialResponse, close_code, close_reason, has_more_body
 from .servers import DEFAULT_SERVERS, disconnect_event
 from .transcript import Transcript, format_path, format_progress
 
@@ -77,104 +60,6 @@ class _Recorded(Generic[_Result]):
         return self if instance is None else self._get(instance)
 
 
-class _KeptPayloads:
-    """What ``pre_close_messages`` returns, decoded when somebody reads it."""
-
-    def __init__(self) -> None:
-        self._encoded: list[tuple[Any, bool]] = []
-        self._decoded: list[Any] = []
-
-    def __len__(self) -> int:
-        return len(self._encoded) + len(self._decoded)
-
-    def keep(self, frame: Mapping[str, Any]) -> None:
-        self._encoded.append(encoded_payload(frame))
-
-    def decoded(self) -> list[Any]:
-        self._decoded += [decode(*encoded) for encoded in self._encoded]
-        self._encoded.clear()
-        return self._decoded
-
-
-class _Reading:
-    """What one call receives: with one deadline, and frames whose payloads are kept."""
-
-    #: How many events it has received, and how many of them were data frames.
-    events = 0
-    frames = 0
-    _start: float | None = None
-
-    def __init__(
-        self, communicator: RecordingWebsocketCommunicator, timeout: float | None
-    ) -> None:
-        self._communicator = communicator
-        self._timeout = timeout
-
-    def keep(self, event: Any) -> str:
-        """Return the type of an event; keep the payload if it is a data frame."""
-        kind = event_type(event)
-        self.events += 1
-        if kind == "websocket.send":
-            self.frames += 1
-            self._communicator._kept_payloads.keep(event)
-        return kind
-
-    def describe(self) -> str:
-        return format_received(self.events, self.frames)
-
-    def remaining(self) -> float | None:
-        """Return what is left of the timeout since the first call.
-
-        ``receive_output()`` multiplies it by the factor again.
-        """
-        if self._timeout is None:
-            return None
-        # The clock of the event loop, because that of the test may be frozen.
-        now = asyncio.get_running_loop().time()
-        if self._start is None:
-            self._start = now
-            return self._timeout
-        factor = self._communicator.timeout_factor
-        return max(0.0, self._timeout - (now - self._start) / factor) if factor else 0.0
-
-
-class _Search:
-    """Looks for a data frame among the events to receive, and takes none of them."""
-
-    #: How many events it has looked at, all of which are data frames.
-    frames = 0
-
-    def __init__(self, queue: RecordingQueue, match: Callable[[Any], object]) -> None:
-        self._queue = queue
-        self._match = match
-        #: The payloads, by the position of their events among all that are sent. The
-        #: calls of other tasks may take some of them.
-        self._payloads: dict[int, Any] = {}
-        self._next = queue.taken_count
-
-    def describe(self) -> str:
-        return format_unmatched(self.frames)
-
-    def has_more(self) -> bool:
-        """Whether there is an event that it has not looked at."""
-        return self._next < self._queue.put_count
-
-    def find(self) -> list[Any] | None:
-        """Return the payloads up to the match, or None. Looks at each event once."""
-        __tracebackhide__ = True
-        first = self._queue.taken_count
-        for position in range(max(first, self._next), self._queue.put_count):
-            event = self._queue.peek(position - first)
-            if event_type(event) != "websocket.send":
-                raise AssertionError(format_no_match(event, self.frames))
-            self._payloads[position] = frame = payload(event)
-            self._next = position + 1
-            self.frames += 1
-            if self._match(frame):
-                return [self._payloads[it] for it in range(first, position + 1)]
-        return None
-
-
 class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicator):
     """``channels.testing.WebsocketCommunicator``, which records what passes.
 
@@ -182,6 +67,12 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
     Every exception that leaves a call carries the transcript as a note (Python 3.11
     and later). A call that is cancelled loses no event: the next call receives it.
+    """
+
+    scope: dict[str, Any]  # type: ignore[assignment]  # the stubs allow no other keys
+    """The ASGI scope that the application is called with, when it starts.
+
+    Set here what middleware or a router would add: ``scope["user"] = user``.
     """
 
     def __init__(
@@ -199,9 +90,9 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         )
 
     @functools.cached_property
-    def _kept_payloads(self) -> _KeptPayloads:
+    def _kept_payloads(self) -> KeptPayloads:
         # Made when it is first used, because subclasses skip the constructors.
-        return _KeptPayloads()
+        return KeptPayloads()
 
     # What is recorded.
 
@@ -305,14 +196,14 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         If it is cancelled, the application goes on running and no frame is lost.
         """
         __tracebackhide__ = True
-        reading = _Reading(self, timeout)
+        reading = Reading(timeout, self.timeout_factor)
         try:
             self.future  # started here, which leaves send_input() nothing to explain
             await self.send_input({"type": "websocket.connect"})
             kind = "websocket.send"
             while kind == "websocket.send":
                 event = await self.receive_output(reading.remaining())
-                kind = reading.keep(event)
+                kind = self.__keep(event, reading)
             response = self.__response(event)
             if kind == "websocket.http.response.start":
                 await self.__receive_denial_body(reading)
@@ -339,7 +230,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
             return False, event.get("status")
         raise AssertionError(format_no_answer(event))
 
-    async def __receive_denial_body(self, reading: _Reading) -> None:
+    async def __receive_denial_body(self, reading: Reading) -> None:
         __tracebackhide__ = True
         more_body = True
         while more_body:
@@ -349,7 +240,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                 if self._application_run.ended_on_its_own:
                     return  # without the rest of the body
                 raise
-            kind = reading.keep(event)
+            kind = self.__keep(event, reading)
             if kind != "websocket.send":
                 is_body = kind == "websocket.http.response.body"
                 more_body = is_body and has_more_body(event)
@@ -374,7 +265,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         """
         __tracebackhide__ = True
         recording, queue = self._application_run.recording, self.output_queue
-        reading = _Reading(self, timeout)
+        reading = Reading(timeout, self.timeout_factor)
         try:
             while True:
                 if queue.empty():
@@ -383,7 +274,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                     if recording.denial_response is not None:
                         raise AssertionError(format_denied(recording.denial_response))
                 event = await self.receive_output(reading.remaining())
-                kind = reading.keep(event)
+                kind = self.__keep(event, reading)
                 if kind == "websocket.close":
                     # The first close counts. There is none if a subclass made it up.
                     return close_code(recording.close or event)
@@ -414,8 +305,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         """
         __tracebackhide__ = True
         run, future = self._application_run, self.future
-        queue, reading = run.output_queue, _Reading(self, timeout)
-        search = _Search(queue, match)
+        queue, reading = run.output_queue, Reading(timeout, self.timeout_factor)
+        search = Search(queue, match)
         run.raise_what_ended_it()
         while (payloads := search.find()) is None:
             run.raise_what_ended_it()
@@ -429,7 +320,14 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
             run.take_event()
         return payloads
 
-    def __fail(self, reading: _Reading) -> None:
+    def __keep(self, event: Any, reading: Reading) -> str:
+        """Return the type of an event; keep the payload if it is a data frame."""
+        kind = reading.count(event)
+        if kind == "websocket.send":
+            self._kept_payloads.keep(event)
+        return kind
+
+    def __fail(self, reading: Reading) -> None:
         """Keep unread frames if the application has crashed; note what was received."""
         self._call_state.received = reading
         run = self._application_run
@@ -490,15 +388,60 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
     __send_input = explained(RecordingApplicationCommunicator.send_input)
 
-    wait = explained(RecordingApplicationCommunicator.wait)
-    receive_from = explained(WebsocketCommunicator.receive_from)
-    receive_json_from = explained(WebsocketCommunicator.receive_json_from)
-    send_to = explained(WebsocketCommunicator.send_to)
-    send_json_to = explained(WebsocketCommunicator.send_json_to)
+    @explained_as(RecordingApplicationCommunicator.wait)
+    async def wait(self, timeout: float | None = 1) -> None:
+        """Wait for the application to end, and raise what it raises.
+
+        When ``timeout`` seconds have passed, or if this call is cancelled, it cancels
+        the application and returns, as the parent does. Raises ``AssertionError`` if
+        the application suppresses its ``CancelledError``.
+        """
+
+    @explained_as(WebsocketCommunicator.receive_from)
+    async def receive_from(  # type: ignore[empty-body]
+        self, timeout: float = 1
+    ) -> str | bytes:
+        """Return the payload of the next event, which must be a data frame.
+
+        Raises ``AssertionError`` if it is any other event, or has not exactly one
+        payload (ASGI, "Send - send event"), and whatever ``receive_output()`` raises.
+        ``timeout`` is in seconds. If it is cancelled, no event is lost.
+        """
+
+    @explained_as(WebsocketCommunicator.receive_json_from)
+    async def receive_json_from(self, timeout: float = 1) -> Any:
+        """Return the JSON in the text of the next event, decoded.
+
+        Raises ``ValueError`` if it is not JSON, and whatever ``receive_from()`` raises.
+        ``timeout`` is in seconds. If it is cancelled, no event is lost.
+        """
+
+    @explained_as(WebsocketCommunicator.send_to)
+    async def send_to(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        """Send a data frame to the application: ``websocket.receive``.
+
+        Raises ``AssertionError`` unless there is exactly one payload, of the right type
+        and not empty; and whatever ``send_input()`` raises. Never waits.
+        """
+
+    @explained_as(WebsocketCommunicator.send_json_to)
+    async def send_json_to(self, data: Any) -> None:
+        """Send ``data`` as JSON in a text frame, like ``send_to()``.
+
+        Raises ``TypeError`` if JSON cannot encode it.
+        """
 
     @explained
     async def disconnect(self, code: int = 1000, timeout: float | None = 1) -> None:
-        """Send ``websocket.disconnect``, and ``wait()`` for the application to end."""
+        """Send ``websocket.disconnect``, and ``wait()`` for the application to end.
+
+        ``code`` is that of the close frame of a client (RFC 6455 section 7.4).
+        ``timeout`` is in seconds; when it expires, or if this call is cancelled, it
+        cancels the application and returns. Raises what ``send_input()`` and ``wait()``
+        raise.
+        """
         __tracebackhide__ = True
         await self.send_input({"type": "websocket.disconnect", "code": code})
         await self.wait(timeout)
@@ -508,7 +451,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
     def stop(self, exceptions: bool = True) -> None:
         """Cancel the application; if it has ended, raise what it has raised.
 
-        With ``exceptions`` false it raises nothing. Does not wait.
+        With ``exceptions`` false it raises nothing. Does not wait, and is no coroutine.
         """
         __tracebackhide__ = True
         if exceptions and self._application_run.is_forced:

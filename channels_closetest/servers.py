@@ -27,8 +27,9 @@ from .recording import (
     plain_text,
 )
 
+ServerName = Literal["daphne", "uvicorn", "hypercorn", "granian"]
 #: The servers whose behaviour is known.
-SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
+SERVERS: tuple[ServerName, ...] = ("daphne", "uvicorn", "hypercorn", "granian")
 #: Those that a communicator is about, unless it names its own.
 DEFAULT_SERVERS = SERVERS[:3]
 

@@ -47,7 +47,7 @@ async def ends_on_server(url: str, names: list[str]) -> dict[str, Event]:
     return dict(zip(names, ends))
 
 
-async def end_in_test(server: str, name: str) -> Event:
+async def end_in_test(server: Server, name: str) -> Event:
     """Return what ``async with`` sends to the same application."""
     received: list[Event] = []
 

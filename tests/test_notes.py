@@ -188,7 +188,7 @@ async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -
 @with_notes
 async def test_unknown_servers_do_not_hide_the_failure() -> None:
     communicator = client()
-    communicator.servers = ["nginx"]
+    communicator.servers = ["nginx"]  # type: ignore[list-item]
     assert (await note(communicator.connect(0.2))).endswith(
         "a client of Daphne sees: no response yet"
     )

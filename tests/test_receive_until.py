@@ -26,6 +26,13 @@ async def left(communicator: RecordingWebsocketCommunicator) -> list[Any]:
     return [queue.get_nowait() for _ in range(queue.qsize())]
 
 
+async def until_it_waits(communicator: RecordingWebsocketCommunicator) -> None:
+    """Wait until a call has looked at the frame of the application, and waits."""
+    queue: Any = communicator.output_queue
+    while not (len(communicator.transcript) and queue._waiters):
+        await asyncio.sleep(0)
+
+
 async def after_accept(
     *events: object, **options: Any
 ) -> RecordingWebsocketCommunicator:
@@ -117,7 +124,7 @@ async def test_a_close_fails_it_while_it_waits() -> None:
 
     communicator = RecordingWebsocketCommunicator(application, "/")
     waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
-    await asyncio.sleep(0)
+    await until_it_waits(communicator)
     await communicator.send_input(CONNECT)
     error = await failure(waiting)
     assert str(error) == (
@@ -179,7 +186,7 @@ async def test_a_crash_while_it_waits_is_raised_at_once() -> None:
 
     communicator = RecordingWebsocketCommunicator(application, "/")
     waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
-    await asyncio.sleep(0)
+    await until_it_waits(communicator)
     await communicator.send_input(CONNECT)
     assert type(await failure(waiting)) is Boom
     assert await left(communicator) == [FRAME]
@@ -195,8 +202,15 @@ async def test_an_earlier_crash_is_raised_even_if_a_frame_matches() -> None:
 
 
 async def test_a_return_while_it_waits_fails_it_at_once() -> None:
-    communicator = await having_sent(FRAME, ending="return")
-    error = await failure(communicator.receive_until(equals(1), None))
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send(FRAME)
+        await receive()
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
+    await until_it_waits(communicator)
+    await communicator.send_input(CONNECT)
+    error = await failure(waiting)
     assert type(error) is asyncio.TimeoutError
     assert str(error).startswith(
         "receive_until(timeout=None) cannot receive anything more: the application has"
@@ -240,8 +254,7 @@ async def test_two_tasks_receive_every_frame_once() -> None:
 async def test_another_call_may_take_a_frame_that_it_has_looked_at() -> None:
     communicator = await after_accept(*NUMBERS[:2])
     waiting = asyncio.ensure_future(communicator.receive_until(equals(2), LONG))
-    while not communicator.output_queue._waiters:  # type: ignore[attr-defined]
-        await asyncio.sleep(0)
+    await until_it_waits(communicator)
     assert await communicator.receive_from() == "0"
     for event in NUMBERS[2:]:
         communicator.output_queue.put_nowait(event)

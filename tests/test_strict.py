@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.servers import DEFAULT_SERVERS, SERVERS
+from channels_closetest.servers import DEFAULT_SERVERS, SERVERS, ServerName
 from tests.cases import CLOSE_4000, script
 from tests.events import (
     ACCEPT,
@@ -204,7 +204,7 @@ POLICY = (
     ids=["its own", "the default"],
 )
 async def test_strict_names_the_servers_that_differ(
-    servers: tuple[str, ...], hint: str
+    servers: tuple[ServerName, ...], hint: str
 ) -> None:
     event = close(code=1008)
     communicator = Strict(scripted(Script((ACCEPT, event)), "async"), "/ws/")

@@ -10,6 +10,7 @@ from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
 from channels_closetest import RecordingWebsocketCommunicator
+from channels_closetest.servers import ServerName
 from tests.cases import CLOSE_4000
 from tests.events import ACCEPT, CONNECT, FRAME, send
 
@@ -189,7 +190,7 @@ async def test_what_a_consumer_sends_is_its_own(consumer: Any) -> None:
     [("daphne", None, 0), ("uvicorn", 1006, 1), ("hypercorn", 1011, 1)],
 )
 async def test_a_task_may_send_after_the_application_has_returned(
-    server: str, code: int | None, count: int
+    server: ServerName, code: int | None, count: int
 ) -> None:
     async def application(scope: Any, receive: Any, send: Send) -> None:
         async def send_late() -> None:
@@ -244,7 +245,7 @@ async def cancelling_itself(scope: Any, receive: Any, send: Send) -> None:
     [("daphne", None), ("uvicorn", 1006), ("hypercorn", 1011), ("granian", 1005)],
 )
 async def test_a_cancelled_error_of_the_application_is_like_returning(
-    server: str, code: int | None
+    server: ServerName, code: int | None
 ) -> None:
     communicator = RecordingWebsocketCommunicator(cancelling_itself, "/")
     communicator.servers = [server]

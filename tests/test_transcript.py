@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
 from channels_closetest.recording import Recording
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers import SERVERS, ServerName
 from channels_closetest.transcript import (
     PAYLOAD_WIDTH,
     format_event,
@@ -454,7 +454,7 @@ async def test_the_last_line_counts_what_the_client_sees(
     ],
 )
 async def test_the_last_line_is_about_the_first_of_the_servers(
-    server: str, sees: str
+    server: ServerName, sees: str
 ) -> None:
     servers = [server, *(other for other in SERVERS if other != server)]
     communicator = await having_sent(

@@ -98,7 +98,7 @@ async def test_unknown_servers_leave_no_task_behind_a_block(
     with pytest.raises(error or ValueError):
         async with communicator_for(script(accept())) as communicator:
             await communicator.connect()
-            communicator.servers = ("Daphne",)
+            communicator.servers = ("Daphne",)  # type: ignore[assignment]
             if error is not None:
                 raise error
     assert communicator.future.done()

@@ -1,4 +1,6 @@
-"""What a type checker reports to users of the package. Only mypy reads this file."""
+"""What type checkers report to users. Only mypy and pyright read this file."""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 import asyncio
 from typing import Any
@@ -19,8 +21,21 @@ from tests.scripts import application
 
 
 class Strict(RecordingWebsocketCommunicator):
-    servers = ("uvicorn", "hypercorn")
+    servers = ("uvicorn", "hypercorn", "daphne", "granian")
     strict = True
+    timeout_factor = 2.5
+
+
+class Unknown(RecordingWebsocketCommunicator):
+    servers = ["nginx"]  # type: ignore[list-item]
+
+
+class Override(RecordingWebsocketCommunicator):
+    async def receive_from(self, timeout: float = 1) -> str | bytes:
+        return await super().receive_from(timeout)
+
+    async def receive_json_from(self, timeout: float = 1) -> Any:
+        return await super().receive_json_from(timeout)
 
 
 def is_the_parent(communicator: RecordingWebsocketCommunicator) -> None:
@@ -30,10 +45,21 @@ def is_the_parent(communicator: RecordingWebsocketCommunicator) -> None:
     Strict(application=application, path="/", headers=None, subprotocols=None)
 
 
+def scope(communicator: RecordingWebsocketCommunicator, user: object) -> None:
+    communicator.scope["user"] = user
+    communicator.scope["url_route"] = {"args": (), "kwargs": {"room": "lobby"}}
+    communicator.scope["extensions"] = {"websocket.http.response": {}}
+    communicator.servers = ["granian"]
+
+
 async def calls(communicator: RecordingWebsocketCommunicator) -> None:
     assert_type(await communicator.connect(), tuple[bool, int | str | None])
     assert_type(await communicator.connect(timeout=None), tuple[bool, int | str | None])
     assert_type(await communicator.wait_closed(0.5), int)
+    assert_type(
+        await communicator.receive_until(lambda payload: payload == 1), list[Any]
+    )
+    assert_type(await communicator.receive_until(bool, timeout=None), list[Any])
     assert_type(await communicator.receive_output(1), dict[str, Any])
     assert_type(await communicator.receive_from(timeout=1), str | bytes)
     assert_type(await communicator.receive_json_from(), Any)
