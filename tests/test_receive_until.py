@@ -164,6 +164,14 @@ async def test_a_timeout_takes_nothing_and_does_not_cancel_the_application() -> 
     communicator.stop()
 
 
+async def test_a_later_failure_does_not_repeat_what_it_has_looked_at() -> None:
+    communicator = await after_accept(*NUMBERS)
+    await failure(communicator.receive_until(equals(9), SHORT))
+    assert await communicator.receive_until(equals(4)) == [0, 1, 2, 3, 4]
+    error = await failure(communicator.receive_from(SHORT))
+    assert "Waiting for: a data frame. Received: nothing." in str(error)
+
+
 async def test_a_timeout_of_the_whole_call_is_not_extended_by_frames() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         while True:
