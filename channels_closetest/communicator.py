@@ -412,8 +412,9 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
     async def receive_json_from(self, timeout: float = 1) -> Any:
         """Return the JSON in the text of the next event, decoded.
 
-        Raises ``ValueError`` if it is not JSON, and whatever ``receive_from()`` raises.
-        ``timeout`` is in seconds. If it is cancelled, no event is lost.
+        Raises ``ValueError`` if it is not JSON, ``AssertionError`` if it is binary, and
+        whatever ``receive_from()`` raises. ``timeout`` is in seconds. If it is
+        cancelled, no event is lost.
         """
 
     @explained_as(WebsocketCommunicator.send_to)
