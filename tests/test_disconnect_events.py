@@ -24,10 +24,18 @@ from tests.servers import TIMEOUT, Server, connect_without_redirects, serving
 NOT_TOLD = {("granian", "waits"), ("granian", "denies")}
 
 
+async def end_of(url: str, number: int) -> Event:
+    """Return what the conversation with this number has ended with."""
+    query = urlencode({"number": number})
+    async with connect_without_redirects(f"{url}/?{query}", proxy=None) as client:
+        event: Event = json.loads(await client.recv())
+        return event
+
+
 async def ends_on_server(url: str, names: list[str]) -> dict[str, Event]:
     """Return what each conversation ends with, and wait for each at the same time."""
 
-    async def end_of(number: int, name: str) -> Event:
+    async def hold(number: int, name: str) -> Event:
         query = urlencode({"number": number, "name": name})
         # The client of an application that does not respond leaves soon.
         open_timeout = 1 if name == "waits" else TIMEOUT
@@ -38,12 +46,9 @@ async def ends_on_server(url: str, names: list[str]) -> dict[str, Event]:
                 if name == "accepts":
                     await client.close(1000)
                 await client.wait_closed()
-        query = urlencode({"number": number})
-        async with connect_without_redirects(f"{url}/?{query}", proxy=None) as client:
-            event: Event = json.loads(await client.recv())
-            return event
+        return await end_of(url, number)
 
-    ends = await asyncio.gather(*(end_of(*pair) for pair in enumerate(names)))
+    ends = await asyncio.gather(*(hold(*pair) for pair in enumerate(names)))
     return dict(zip(names, ends))
 
 
@@ -78,6 +83,44 @@ async def test_async_with_sends_the_disconnect_of_the_server(server: Server) -> 
 async def test_async_with_sends_what_granian_sends_after_the_handshake() -> None:
     for name in ("waits", "denies"):
         assert (await end_in_test("granian", name))["code"] == 1005
+
+
+# What the README says of the ends that no call of a communicator stands for.
+CODES: dict[Server, dict[str, int | None]] = {
+    "daphne": {"no code": None, "4000": 4000, "1001": 1001, "cut": 1006},
+    "uvicorn": {"no code": 1005, "4000": 4000, "1001": 1001, "cut": 1005},
+    "hypercorn": {"no code": 1006, "4000": 1006, "1001": 1006, "cut": 1006},
+    "granian": {"no code": 1005, "4000": 4000, "1001": 1001, "cut": 1005},
+}
+
+
+async def codes_on_server(url: str) -> dict[str, int | None]:
+    """Return the code that the consumer receives after each end of a connection."""
+
+    async def code_of(number: int, end: str) -> int | None:
+        query = urlencode({"number": number, "name": "accepts"})
+        async with connect_without_redirects(f"{url}/?{query}", proxy=None) as client:
+            if end == "cut":
+                client.transport.abort()
+            elif end == "no code":  # as a browser's close() does
+                client.protocol.send_close()
+                client.send_data()
+                await client.wait_closed()
+            else:
+                await client.close(int(end))
+        code: int | None = (await end_of(url, number))["code"]
+        return code
+
+    ends = list(CODES["daphne"])
+    codes = await asyncio.gather(*(code_of(*pair) for pair in enumerate(ends)))
+    return dict(zip(ends, codes))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_the_codes_in_the_readme_are_those_of_the_server(server: Server) -> None:
+    with serving(server, application="tests.disconnects:application") as url:
+        codes = await asyncio.wait_for(codes_on_server(url), timeout=60)
+    assert codes == CODES[server]
 
 
 class Refusing(AsyncWebsocketConsumer):

@@ -109,6 +109,14 @@ def test_a_call_that_reads_several_events_has_one_deadline(name: str) -> None:
     assert seconds(CALLS[name], 1, 0, chatty) == 0
 
 
+async def test_a_factor_of_zero_leaves_no_time_after_the_first_event() -> None:
+    communicator = await having_sent(FRAME)
+    communicator.timeout_factor = 0
+    error = await failure(communicator.wait_closed())
+    assert type(error) is asyncio.TimeoutError
+    assert communicator.pre_close_messages == ["hello"]
+
+
 def test_receive_until_has_one_deadline() -> None:
     def call(it: RecordingWebsocketCommunicator, timeout: float) -> Awaitable[object]:
         return it.receive_until(lambda payload: False, timeout)
