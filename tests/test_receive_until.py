@@ -10,7 +10,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocket
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, CONNECT, DENIAL, DISCONNECT, FRAME, send
-from tests.helpers import LONG, SHORT, failure, having_sent, only_note
+from tests.helpers import LONG, SHORT, failure, having_sent
 from tests.scripts import Boom
 
 NUMBERS = [send(text=str(number)) for number in range(5)]
@@ -144,7 +144,6 @@ async def test_a_match_that_raises_takes_nothing() -> None:
     communicator = await after_accept(*NUMBERS)
     error = await failure(communicator.receive_until(match))
     assert type(error) is Boom
-    assert "4" in str(only_note(error))
     assert await left(communicator) == NUMBERS
     communicator.stop()
 

@@ -10,7 +10,7 @@ import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, DISCONNECT, FRAME
-from tests.helpers import SHORT, failure, having_sent
+from tests.helpers import SHORT, failure, having_sent, since_asgiref_3_9
 
 Call = Callable[[RecordingWebsocketCommunicator, float], Awaitable[object]]
 
@@ -194,6 +194,7 @@ async def test_a_factor_of_one_is_not_mentioned() -> None:
     assert str(error).startswith(f"receive_from(timeout={SHORT}) timed out. ")
 
 
+@since_asgiref_3_9
 @pytest.mark.parametrize("factor", [-1, -0.5, math.nan, math.inf, "5", None, 1j, [1]])
 @pytest.mark.parametrize(
     "call",
