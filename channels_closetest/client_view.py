@@ -66,7 +66,8 @@ def offered_subprotocols(scope: object) -> tuple[str, ...]:
     """Return the subprotocols that the client has offered.
 
     They are in ``subprotocols``, or else where a server reads them: in the headers
-    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4).
+    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4), if these are in a list or a
+    tuple.
     """
     try:
         return _offered_in_scope(scope) or _offered_in_headers(scope)
@@ -82,9 +83,12 @@ def _offered_in_scope(scope: Any) -> tuple[str, ...]:
 
 
 def _offered_in_headers(scope: Any) -> tuple[str, ...]:
+    headers: Any = scope.get("headers")
+    if not issubclass(type(headers), (list, tuple)):
+        return ()  # to iterate over anything else may exhaust it
     values = [
         value.decode("latin-1")
-        for name, value in scope.get("headers") or ()
+        for name, value in headers
         if name.lower() == b"sec-websocket-protocol"
     ]
     names = [name.strip() for name in ",".join(values).split(",")]

@@ -714,6 +714,13 @@ def test_no_server_passes_headers_that_are_not_pairs_of_bytes(
     )
 
 
+def test_headers_that_can_be_read_once_are_left_to_the_application() -> None:
+    pair = (b"sec-websocket-protocol", b"x")
+    headers = iter([pair])
+    assert client_of({"headers": headers}) == Client(())
+    assert list(headers) == [pair]
+
+
 def test_the_headers_of_a_scope_without_any_are_valid() -> None:
     scopes: list[object] = [{}, None, HostileMapping()]
     for scope in scopes:

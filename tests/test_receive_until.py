@@ -11,7 +11,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocket
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, CONNECT, DENIAL, DISCONNECT, FRAME, send
 from tests.helpers import LONG, SHORT, failure, having_sent
-from tests.scripts import Boom
+from tests.scripts import Boom, Script, scripted
 
 NUMBERS = [send(text=str(number)) for number in range(5)]
 
@@ -31,6 +31,23 @@ async def until_it_waits(communicator: RecordingWebsocketCommunicator) -> None:
     queue: Any = communicator.output_queue
     while not (len(communicator.transcript) and queue._waiters):
         await asyncio.sleep(0)
+
+
+async def failed_while_it_waits(
+    script: Script,
+) -> tuple[RecordingWebsocketCommunicator, BaseException]:
+    """Return how a call fails that waits while an application performs a script."""
+    perform: Any = scripted(script, "asgi")
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send(FRAME)
+        await perform(scope, receive, send)
+
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
+    await until_it_waits(communicator)
+    await communicator.send_input(CONNECT)
+    return communicator, await failure(waiting)
 
 
 async def after_accept(
@@ -116,17 +133,7 @@ async def test_an_event_that_is_not_a_data_frame_fails_it_at_once(event: Any) ->
 
 
 async def test_a_close_fails_it_while_it_waits() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await send(FRAME)
-        await receive()
-        await send(CLOSE)
-        await receive()
-
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
-    await until_it_waits(communicator)
-    await communicator.send_input(CONNECT)
-    error = await failure(waiting)
+    communicator, error = await failed_while_it_waits(Script((CLOSE,)))
     assert str(error) == (
         "receive_until() expected a data frame that matches, but the application sent"
         " close 4401 after 1 data frame without a match.\n"
@@ -186,16 +193,8 @@ async def test_a_timeout_of_the_whole_call_is_not_extended_by_frames() -> None:
 
 
 async def test_a_crash_while_it_waits_is_raised_at_once() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await send(FRAME)
-        await receive()
-        raise Boom("boom")
-
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
-    await until_it_waits(communicator)
-    await communicator.send_input(CONNECT)
-    assert type(await failure(waiting)) is Boom
+    communicator, error = await failed_while_it_waits(Script((), "raise"))
+    assert type(error) is Boom
     assert await left(communicator) == [FRAME]
 
 
@@ -209,15 +208,7 @@ async def test_an_earlier_crash_is_raised_even_if_a_frame_matches() -> None:
 
 
 async def test_a_return_while_it_waits_fails_it_at_once() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await send(FRAME)
-        await receive()
-
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    waiting = asyncio.ensure_future(communicator.receive_until(equals(1), None))
-    await until_it_waits(communicator)
-    await communicator.send_input(CONNECT)
-    error = await failure(waiting)
+    communicator, error = await failed_while_it_waits(Script((), "return"))
     assert type(error) is asyncio.TimeoutError
     assert str(error).startswith(
         "receive_until(timeout=None) cannot receive anything more: the application has"
