@@ -287,12 +287,13 @@ def _copy_event(event: Any) -> Any:
         copy = dict(event)
     except Exception:
         return event  # a mapping of the application's own making
-    if _IMMUTABLE.issuperset(map(type, copy.values())):
-        return copy
-    try:
-        return _copy(copy)
-    except RecursionError:
-        return copy
+    for key, value in copy.items():
+        if type(value) not in _IMMUTABLE:
+            try:
+                copy[key] = _copy(value)
+            except RecursionError:
+                pass  # it nests too deeply
+    return copy
 
 
 _IMMUTABLE = {str, bytes, int, float, bool, type(None)}
