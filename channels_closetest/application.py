@@ -38,21 +38,29 @@ class RecordingQueue(asyncio.Queue[Any]):
     held the communicator, dropping it could no longer stop the application.
     """
 
+    #: The event loop of the application, once it is started.
+    loop: asyncio.AbstractEventLoop | None = None
+    #: The tasks that send into this queue besides the application.
+    senders: StartedTasks | None = None
+    #: How many events have been put into it.
+    put_count = 0
+
     def __init__(self, recording: Recording, direction: Direction) -> None:
         super().__init__()
         self._recording = recording
         self._direction = direction
-        #: The event loop of the application, once it is started.
-        self.loop: asyncio.AbstractEventLoop | None = None
-        #: The tasks that send into this queue besides the application.
-        self.senders: StartedTasks | None = None
-        #: How many events have been put into it.
-        self.put_count = 0
         self._waiters: list[asyncio.Future[bool]] = []
+
+    async def put(self, item: object) -> None:
+        self.put_nowait(item)  # it is never full
+
+    put.__qualname__ = asyncio.Queue.put.__qualname__  # the name of tasks that run it
 
     def _put(self, item: object) -> None:
         self.put_count += 1
-        task = 0 if self.senders is None else self.senders.current()
+        senders = self.senders
+        # Most applications start no task.
+        task = senders.current() if senders is not None and senders.count else 0
         self._recording.add(self._direction, item, task)
         super()._put(item)
         if self._waiters:
@@ -84,9 +92,12 @@ class RecordingQueue(asyncio.Queue[Any]):
         for waiter in self._waiters:
             _set(waiter, True)
 
-    async def wait_until(
+    # A generator that can be awaited, which takes a turn with a plain yield. That is
+    # not asyncio.sleep(0), because tests patch it, and a coroutine would cost more.
+    @types.coroutine
+    def wait_until(
         self, condition: Callable[[], bool], timeout: float | None
-    ) -> bool:
+    ) -> Generator[Any, Any, bool]:
         """Wait until ``condition()`` is true.
 
         It is checked after every event and every ``wake()``. Return False if
@@ -105,21 +116,22 @@ class RecordingQueue(asyncio.Queue[Any]):
         # Most applications answer within one turn of the event loop, and a turn costs
         # no timer. One more follows, because the parent's Queue.get() also returns a
         # turn after the event was put, and tests rely on what runs in that turn.
-        await _next_turn()
+        yield
         if timeout is not None and timeout <= 0:
             return False
         if condition():
-            await _next_turn()
+            yield
         while not condition():
-            if not await self._wait_for_change(loop, deadline):
+            if not (yield from self._wait_for_change(loop, deadline)):
                 return False
             if deadline is not None and loop.time() >= deadline:
                 return condition()
         return True
 
-    async def _wait_for_change(
+    @types.coroutine
+    def _wait_for_change(
         self, loop: asyncio.AbstractEventLoop, deadline: float | None
-    ) -> bool:
+    ) -> Generator[Any, Any, bool]:
         """Return True after an event or ``wake()``, and False at the deadline."""
         waiter: asyncio.Future[bool] = loop.create_future()
         timer = None
@@ -127,17 +139,11 @@ class RecordingQueue(asyncio.Queue[Any]):
             timer = loop.call_at(deadline, _set, waiter, False)
         self._waiters.append(waiter)
         try:
-            return await waiter
+            return (yield from waiter)
         finally:
             self._waiters.remove(waiter)
             if timer is not None:
                 timer.cancel()
-
-
-@types.coroutine
-def _next_turn() -> Generator[None, None, None]:
-    """Suspend for one turn of the event loop. Not asyncio.sleep(0): tests patch it."""
-    yield
 
 
 def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
@@ -209,18 +215,21 @@ class ApplicationRun:
             task.add_done_callback(ended)
 
     def take_event(self) -> Any:
-        self.last_output = self.output_queue.get_nowait()
-        return self.last_output
+        event = self.last_output = self.output_queue.get_nowait()
+        return event
 
     def has_ended(self) -> bool:
         """Whether the task is done, and whatever watch() has changed is restored."""
         return self.recording.ending is not None
 
-    async def wait_until_ended(self, timeout: float | None) -> None:
+    @types.coroutine
+    def wait_until_ended(self, timeout: float | None) -> Generator[Any, Any, None]:
         """Wait for the application, and for what watch() does at its end."""
-        if self.task and await self.output_queue.wait_until(self.task.done, timeout):
+        if self.task and (
+            yield from self.output_queue.wait_until(self.task.done, timeout)
+        ):
             while not self.has_ended():
-                await _next_turn()
+                yield
 
     async def stop(self) -> None:
         """Cancel the application until it has ended.

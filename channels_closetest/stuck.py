@@ -87,27 +87,22 @@ class StartedTasks:
     crashes: Sequence[BaseException] = ()
     _tasks: Sequence[ref[Task[Any]]] = ()
     #: How many tasks the application has started.
-    _count = 0
+    count = 0
 
     def __init__(self, application: Task[Any]) -> None:
-        loop = application.get_loop()
-        before: Any = loop.get_task_factory()
-        if type(before) is _TaskFactory:
-            self._factory = before
-        else:
-            self._factory = _TaskFactory(before)
-            loop.set_task_factory(self._factory)
-        self._factory.running += 1
-        self._factory.started[ref(application)] = self
-        self._loop = loop
-        #: The number of each task, from 1, and the task that has started it.
-        self._origins: dict[ref[Task[Any]], tuple[int, ref[Task[Any]]]] = {}
+        self._loop = loop = application.get_loop()
+        factory: Any = loop.get_task_factory()
+        if type(factory) is not _TaskFactory:
+            factory = _TaskFactory(factory)
+            loop.set_task_factory(factory)
+        self._factory: _TaskFactory = factory
+        factory.running += 1
+        factory.origins[ref(application)] = self, 0, None
 
     def add(self, task: Task[Any], parent: Task[Any]) -> None:
-        self._count += 1
-        self._origins[ref(task)] = self._count, ref(parent)
+        self.count += 1
+        self._factory.origins[ref(task)] = self, self.count, ref(parent)
         self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
-        self._factory.started[ref(task)] = self
         task.add_done_callback(self._ended)
 
     def current(self) -> int:
@@ -117,11 +112,11 @@ class StartedTasks:
         of that is raised in the application. A sync consumer sends from a task that
         asgiref has started, and that is none of these.
         """
-        if not self._count:
-            return 0
         task = current_task(self._loop)
         while task is not None:
-            number, parent = self._origins.get(ref(task), (0, None))
+            started, number, parent = self._factory.origins.get(ref(task), _UNKNOWN)
+            if started is not self:
+                return 0
             if parent is None or not _is_awaited(task):
                 return number
             task = parent()
@@ -133,20 +128,25 @@ class StartedTasks:
 
     def leave(self, application: Task[Any]) -> None:
         """Restore the task factory if no other application of the loop is running."""
-        loop, factory = application.get_loop(), self._factory
-        del factory.started[ref(application)]
+        loop, factory = self._loop, self._factory
+        del factory.origins[ref(application)]
         factory.running -= 1
         current: Any = loop.get_task_factory()
         if current is factory and factory.running == 0:
             loop.set_task_factory(factory.before)
 
     def _ended(self, task: Task[Any]) -> None:
-        self._factory.started.pop(ref(task), None)
-        self._origins.pop(ref(task), None)
+        self._factory.origins.pop(ref(task), None)
         # Not task.exception(), after which asyncio does not log what nobody retrieves.
         exception = getattr(task, "_exception", None)
         if exception is not None:
             self.crashes = [*self.crashes, exception][-self.LIMIT :]
+
+
+#: What has started a task: the application's tasks, the number of the task among them
+#: from 1, and the task that has started it. The application itself has the number 0.
+_Origin = tuple[StartedTasks | None, int, ref[Task[Any]] | None]
+_UNKNOWN: _Origin = (None, 0, None)
 
 
 class _TaskFactory:
@@ -156,18 +156,19 @@ class _TaskFactory:
         self.before = before
         #: How many applications are running.
         self.running = 0
-        #: What each running application, and each of its tasks, has started. Not a
+        #: Of each running application, and of each of its tasks. Not a
         #: WeakKeyDictionary, which takes longer to create than the rest of this class.
-        self.started: dict[ref[Task[Any]], StartedTasks] = {}
+        self.origins: dict[ref[Task[Any]], _Origin] = {}
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
     ) -> Task[Any]:
         task: Task[Any] = (self.before or _make_task)(loop, coroutine, **kwargs)
         parent = asyncio.current_task(loop)
-        started = None if parent is None else self.started.get(ref(parent))
-        if started is not None and parent is not None and not _is_called_by_channels():
-            started.add(task, parent)
+        if parent is not None:
+            started, *_ = self.origins.get(ref(parent), _UNKNOWN)
+            if started is not None and not _is_called_by_channels():
+                started.add(task, parent)
         return task
 
 
