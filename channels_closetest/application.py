@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import sys
 import types
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from traceback import StackSummary
 from typing import Any, TypeVar
 
@@ -44,12 +45,13 @@ class RecordingQueue(asyncio.Queue[Any]):
     senders: StartedTasks | None = None
     #: How many events have been put into it.
     put_count = 0
+    _queue: deque[Any]  # which asyncio.Queue makes
+    _waiters: Sequence[asyncio.Future[bool]] = ()
 
     def __init__(self, recording: Recording, direction: Direction) -> None:
         super().__init__()
         self._recording = recording
         self._direction = direction
-        self._waiters: list[asyncio.Future[bool]] = []
 
     async def put(self, item: object) -> None:
         self.put_nowait(item)  # it is never full
@@ -62,7 +64,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         # Most applications start no task.
         task = senders.current() if senders is not None and senders.count else 0
         self._recording.add(self._direction, item, task)
-        super()._put(item)
+        self._queue.append(item)
         if self._waiters:
             self.wake()
 
@@ -73,8 +75,7 @@ class RecordingQueue(asyncio.Queue[Any]):
 
     def peek(self, index: int) -> Any:
         """Return an event that is in the queue, and leave it there."""
-        events: Any = self._queue  # type: ignore[attr-defined]
-        return events[index]
+        return self._queue[index]
 
     def take_frames(self) -> list[Any]:
         """Take the data frames out; everything else stays, in its order."""
@@ -137,11 +138,11 @@ class RecordingQueue(asyncio.Queue[Any]):
         timer = None
         if deadline is not None:
             timer = loop.call_at(deadline, _set, waiter, False)
-        self._waiters.append(waiter)
+        self._waiters = [*self._waiters, waiter]
         try:
             return (yield from waiter)
         finally:
-            self._waiters.remove(waiter)
+            self._waiters = [it for it in self._waiters if it is not waiter]
             if timer is not None:
                 timer.cancel()
 
