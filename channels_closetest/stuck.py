@@ -115,10 +115,8 @@ class StartedTasks:
         task = current_task(self._loop)
         while task is not None:
             started, number, parent = self._factory.origins.get(ref(task), _UNKNOWN)
-            if started is not self:
-                return 0
-            if parent is None or not _is_awaited(task):
-                return number
+            if started is not self or parent is None or not _is_awaited(task):
+                return number if started is self else 0
             task = parent()
         return 0
 
