@@ -13,7 +13,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from types import FrameType, FunctionType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from channels.consumer import AsyncConsumer
@@ -438,7 +438,7 @@ def _warn(warning: Warning, communicator: ExplainedCommunicator) -> None:
     asyncio or asgiref where a task of its own runs the call.
     """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _belongs_to(communicator, frame):
+    while frame is not None and belongs_to(communicator, frame):
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(LIBRARIES):
         run = communicator._application_run
@@ -455,9 +455,21 @@ def _warn(warning: Warning, communicator: ExplainedCommunicator) -> None:
         )
 
 
-def _belongs_to(communicator: ExplainedCommunicator, frame: FrameType) -> bool:
+def belongs_to(communicator: ExplainedCommunicator, frame: FrameType) -> bool:
     """Whether a frame is of a method of the communicator, or of this package."""
-    first = frame.f_code.co_varnames[: frame.f_code.co_argcount][:1]
-    return frame.f_code.co_filename.startswith(HERE) or any(
-        frame.f_locals.get(name) is communicator for name in first
-    )
+    # Not by f_locals["self"]: before Python 3.13 that is a copy, kept by the frame, and
+    # would keep a communicator alive that the test drops.
+    code, cls = frame.f_code, cast(type, type(communicator))
+    return code.co_filename.startswith(HERE) or code in _method_codes(cls)
+
+
+@functools.lru_cache
+def _method_codes(cls: type) -> frozenset[CodeType]:
+    """Return the code of every method of a class, and of what decorates it."""
+    codes = set()
+    for base in cls.__mro__:
+        for function in vars(base).values():
+            while type(function) is FunctionType:
+                codes.add(function.__code__)
+                function = getattr(function, "__wrapped__", None)
+    return frozenset(codes)

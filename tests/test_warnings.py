@@ -1,8 +1,11 @@
 """``UndeliverableWarning``: what it is issued for, how often, and at which line."""
 
 import asyncio
+import functools
+import gc
 import inspect
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -271,6 +274,40 @@ async def test_the_warning_points_past_every_method_of_the_communicator() -> Non
             result, line = await communicator.is_accepted(), line_number()
         assert result is True
         assert found == [(__file__, line)]
+
+
+async def test_the_warning_points_past_what_decorates_a_method() -> None:
+    def decorate(method: Any) -> Any:
+        @functools.wraps(method)
+        async def call(self: Any) -> Any:
+            return await method(self)
+
+        return call
+
+    class Decorated(RecordingWebsocketCommunicator):
+        @decorate
+        async def connect(self) -> Any:
+            return await super().connect()
+
+    async with Decorated(SendsTooEarly.as_asgi(), "/ws/") as communicator:
+        with places() as found:
+            _, line = await communicator.connect(), line_number()
+        assert found == [(__file__, line)]
+
+
+async def test_the_warning_keeps_no_communicator_alive() -> None:
+    async def connect_and_drop(_: object) -> Any:
+        communicator = client(FRAME, ACCEPT)
+        with places() as found:
+            await communicator.connect()
+        assert len(found) == 1
+        dropped = weakref.ref(communicator)
+        del communicator
+        gc.collect()
+        return dropped()
+
+    # A frame with an argument, which could be the communicator.
+    assert await connect_and_drop(None) is None
 
 
 async def test_the_warning_points_at_a_helper_that_awaits_connect() -> None:
