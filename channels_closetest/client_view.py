@@ -121,10 +121,15 @@ class Finding(NamedTuple):
     #: Which event of the recording is undeliverable.
     position: int
     undeliverable: Undeliverable
-    #: Whether the test has sent it, and not the application.
-    is_from_test: bool
-    #: Whether every one of the servers is concerned.
+    #: What was sent: the start of the outcome.
+    description: str
+    #: The servers on which it is undeliverable, and whether these are all.
+    servers: tuple[str, ...]
     is_everywhere: bool
+    #: Whether the test has sent it, and not the application.
+    is_from_test: bool = False
+    #: Whether the event arrives on each of the servers, and only a part of it is lost.
+    is_partial: bool = False
 
 
 class Replay:
@@ -210,7 +215,16 @@ class Replay:
             if self._applies(rule, event):
                 outcome = f"{rule.description}: no client can send that"
                 undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
-                self.findings.append(Finding(self._position, undeliverable, True, True))
+                self.findings.append(
+                    Finding(
+                        self._position,
+                        undeliverable,
+                        rule.description,
+                        self.servers,
+                        is_everywhere=True,
+                        is_from_test=True,
+                    )
+                )
                 break
         if kind == "websocket.disconnect":
             self._client = client._replace(has_disconnected=True)
@@ -225,17 +239,23 @@ class Replay:
     def _process(self, event: Any, task: int) -> None:
         if event_type(event) == "websocket.accept":
             self._client = self._client._replace(is_accepted=True)
-        found: dict[Rule, dict[str, str]] = {}
+        found: dict[Rule, dict[str, Effect]] = {}
         for server, connection in self._connections.items():
             for rule, effect in self._apply_rules(server, connection, event, task):
                 if effect.is_reported:
-                    found.setdefault(rule, {})[server] = effect.outcome
-        for rule, outcomes in found.items():
-            outcome = self._outcome(rule, outcomes)
+                    found.setdefault(rule, {})[server] = effect
+        for rule, effects in found.items():
+            outcome = self._outcome(rule, effects)
             undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
-            is_everywhere = len(outcomes) == len(self._connections)
             self.findings.append(
-                Finding(self._position, undeliverable, False, is_everywhere)
+                Finding(
+                    self._position,
+                    undeliverable,
+                    rule.description,
+                    tuple(effects),
+                    is_everywhere=len(effects) == len(self._connections),
+                    is_partial=all(effect.is_partial for effect in effects.values()),
+                )
             )
 
     def _apply_rules(
@@ -263,8 +283,9 @@ class Replay:
         except Exception:
             return False  # see the conditions in servers.py
 
-    def _outcome(self, rule: Rule, outcomes: dict[str, str]) -> str:
+    def _outcome(self, rule: Rule, effects: dict[str, Effect]) -> str:
         received = []
+        outcomes = {server: effect.outcome for server, effect in effects.items()}
         for outcome in dict.fromkeys(outcomes.values()):
             servers = [server for server in outcomes if outcomes[server] == outcome]
             where = " and ".join(map(str.capitalize, servers))

@@ -135,6 +135,8 @@ class Effect(NamedTuple):
     #: exception ends the application. In a task that the application has started, it
     #: ends the task, and the connection goes on.
     is_error: bool = False
+    #: Whether the event arrives, and only a part of it is lost.
+    is_partial: bool = False
 
 
 def http(status: int) -> Effect:
@@ -163,6 +165,11 @@ def error(effect: Effect) -> Effect:
 def changed(outcome: str, **keys: object) -> Effect:
     """The event is delivered with other values for these keys."""
     return Effect(outcome, lambda connection, event: {**event, **keys})
+
+
+def without(outcome: str, **keys: object) -> Effect:
+    """The event is delivered without the values of these keys."""
+    return changed(outcome, **keys)._replace(is_partial=True)
 
 
 def _fail_without_response(connection: Connection, event: Mapping[str, Any]) -> None:
@@ -214,18 +221,18 @@ no_response = Effect("no response: the connection is dropped", _fail_without_res
 rejected_response = Effect("a response that the client rejects", _fail_without_response)
 no_response_in_time = no_response._replace(apply=_fail_unless_answered)
 no_browser = changed("a response that browsers reject")
-no_subprotocol = changed("no subprotocol", subprotocol=None)
+no_subprotocol = without("no subprotocol", subprotocol=None)
 by_header = Effect("as sent", _select_by_header, is_reported=False)
-no_headers = changed("no headers", headers=())
+no_headers = without("no headers", headers=())
 status_first = Effect("as sent", _start_denial, is_reported=False)
 truncated_body = Effect("a truncated body", _truncate_body)
 no_denial = changed("nothing of the first response")
 no_code = changed("close code 1000", code=1000)
-no_reason = changed("no reason", reason="")
-cut_reason = Effect("the reason's first 123 bytes", _cut_reason)
-only_bytes = changed("only the bytes", text=None)
-only_text = changed("only the text", bytes=None)
-no_body = changed("an empty body", body=b"")
+no_reason = without("no reason", reason="")
+cut_reason = Effect("the reason's first 123 bytes", _cut_reason, is_partial=True)
+only_bytes = without("only the bytes", text=None)
+only_text = without("only the text", bytes=None)
+no_body = without("an empty body", body=b"")
 empty_frame = Effect("an empty frame", _empty)
 no_json = changed("text that JSON.parse() rejects")
 echoed = Effect("its own code and reason", _echo)
