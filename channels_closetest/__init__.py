@@ -1,9 +1,28 @@
 """A WebSocket communicator that records what a consumer sends before it closes."""
 
+from typing import TYPE_CHECKING
+
 from .client_view import ClientView, Undeliverable, UndeliverableWarning
-from .communicator import RecordingWebsocketCommunicator
 from .recording import DenialResponse, Record
 from .transcript import Transcript
+
+if TYPE_CHECKING:
+    from .communicator import RecordingWebsocketCommunicator
+else:
+
+    def __getattr__(name):
+        """Import the communicator, and with it Channels, when it is first used.
+
+        ``python -m channels_closetest`` imports this module before the test suite has
+        set up Django.
+        """
+        if name != "RecordingWebsocketCommunicator":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .communicator import RecordingWebsocketCommunicator
+
+        globals()[name] = RecordingWebsocketCommunicator
+        return RecordingWebsocketCommunicator
+
 
 __all__ = [
     "ClientView",

@@ -2,10 +2,12 @@
 
 import re
 from configparser import ConfigParser
+from importlib import import_module
 from importlib.metadata import version
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 from docutils import nodes
@@ -112,6 +114,16 @@ def test_the_public_names_are_listed_in_order() -> None:
     ]
     for name in channels_closetest.__all__:
         assert getattr(channels_closetest, name).__name__ == name
+
+
+def test_other_names_are_not_there() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Recorder'"):
+        channels_closetest.Recorder  # type: ignore[attr-defined]
+
+
+def test_every_module_can_be_imported() -> None:
+    for module in iter_modules(channels_closetest.__path__):
+        import_module(f"channels_closetest.{module.name}")
 
 
 def test_type_checkers_find_the_marker_of_a_typed_package() -> None:
