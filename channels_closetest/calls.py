@@ -131,6 +131,9 @@ class ExplainedCommunicator(RecordingApplicationCommunicator):
     Each event fails one call. It is also what a test does and no client can do.
     """
 
+    #: Whether a data frame before accept issues a warning. watching.py sets it.
+    _warns_of_frames = True
+
     @functools.cached_property
     def _call_state(self) -> CallState:
         # Made when it is first used, because subclasses skip the constructors.

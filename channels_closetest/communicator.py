@@ -210,7 +210,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         except BaseException:
             self.__fail(reading)
             raise
-        if reading.frames and not self.strict:
+        if reading.frames and self._warns_of_frames and not self.strict:
             warn_of_first_frame(self)
         return response
 

@@ -466,4 +466,4 @@ def format_progress(recording: Recording) -> list[str]:
 
 
 def count(number: int, name: str) -> str:
-    return f"{number} {name}{'s' * (number > 1)}"
+    return f"{number} {name}{'s' * (number != 1)}"

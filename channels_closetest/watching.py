@@ -1,0 +1,204 @@
+"""Watches every communicator of a process, for ``audit.py``.
+
+Wraps the methods of ``RecordingWebsocketCommunicator`` rather than add to them what
+only this command needs: every frame of every other test passes through them.
+"""
+
+from __future__ import annotations
+
+import asyncio.coroutines
+import functools
+import inspect
+import os
+import sys
+import weakref
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any
+
+from channels import testing
+from channels.testing import websocket
+
+import channels_closetest
+
+from .application import ApplicationRun
+from .audit import Audit
+from .calls import belongs_to, known_servers, without_our_frames
+from .client_view import Finding, Replay, client_of
+from .communicator import RecordingWebsocketCommunicator
+from .report import Found
+from .servers import DEFAULT_SERVERS
+from .stuck import find_source
+from .transcript import HERE, LIBRARIES, format_event
+
+#: File and line of a call in the test suite.
+Place = tuple[str, int]
+
+#: A call from here is a part of another one.
+_OURS_AND_PARENTS = (HERE, os.path.dirname(testing.__file__))
+#: What is on the stack below these is not the test.
+_RUNNERS = ("unittest", "_pytest")
+
+
+def watch(audit: Audit) -> None:
+    """Watch all communicators, and replace the parent class by theirs."""
+    watcher = Watcher(audit)
+    cls = RecordingWebsocketCommunicator
+    for name, method in list(vars(cls).items()):
+        is_public = not name.startswith("_") or name == "__aexit__"
+        if is_public and inspect.iscoroutinefunction(method):
+            setattr(cls, name, watcher.watched(method))
+    setattr(cls, "__new__", watcher.watched_new(cls.__new__))
+    # The report replaces the warning, unless the suite may expect it.
+    setattr(cls, "_warns_of_frames", property(lambda self: _is_known_to_the_suite()))
+    for module in (testing, websocket):
+        setattr(module, "WebsocketCommunicator", cls)
+
+
+def _is_known_to_the_suite() -> bool:
+    return RecordingWebsocketCommunicator.__name__ in vars(channels_closetest)
+
+
+class Watched:
+    """What is known about the communicator of one application run."""
+
+    replay: Replay | None = None
+    #: How many findings are in the audit.
+    found = 0
+
+    def __init__(self, created: Place | None) -> None:
+        self.created = created
+
+
+class Watcher:
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        # By the run, because a subclass may define what a communicator is equal to.
+        self._watched: weakref.WeakKeyDictionary[ApplicationRun, Watched] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def watched_new(self, new: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(new)
+        def create(cls: type, /, *args: object, **kwargs: object) -> Any:
+            communicator = new(cls, *args, **kwargs)
+            place = _find_place(communicator, sys._getframe(1))
+            self._watched[communicator._application_run] = Watched(place)
+            self._audit.add("communicator", self._audit.test)
+            return communicator
+
+        return create
+
+    def watched(
+        self, method: Callable[..., Coroutine[Any, Any, Any]]
+    ) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Look for findings at the end of every call that the test makes."""
+
+        async def watched_call(
+            communicator: RecordingWebsocketCommunicator,
+            place: Place | None,
+            args: Any,
+            kwargs: Any,
+        ) -> Any:
+            __tracebackhide__ = True
+            try:
+                return await method(communicator, *args, **kwargs)
+            except BaseException as exception:
+                without_our_frames(exception)
+                raise
+            finally:
+                self._look(communicator, place)
+
+        # Not a coroutine function: its frame has a caller when the test calls it, not
+        # only when the test awaits it. With gather() that is another place.
+        @functools.wraps(method)
+        def call(
+            self: RecordingWebsocketCommunicator, /, *args: Any, **kwargs: Any
+        ) -> Coroutine[Any, Any, Any]:
+            caller = sys._getframe(1)
+            if caller.f_code.co_filename.startswith(_OURS_AND_PARENTS):
+                return method(self, *args, **kwargs)
+            coroutine = watched_call(self, _find_place(self, caller), args, kwargs)
+            # In the words of "coroutine ... was never awaited".
+            for name in ("__name__", "__qualname__"):
+                setattr(coroutine, name, getattr(method, name))
+            return coroutine
+
+        return _marked_as_coroutine_function(call)
+
+    def _look(
+        self, communicator: RecordingWebsocketCommunicator, place: Place | None
+    ) -> None:
+        run = communicator._application_run
+        recording = run.recording
+        # A copied communicator has a run that was not created.
+        watched = self._watched.setdefault(run, Watched(None))
+        if watched.replay is None:
+            watched.replay = Replay(
+                self._audit.servers or _servers_of(communicator),
+                client_of(vars(communicator).get("scope")),
+            )
+        ending, length = recording.ending, len(recording.records)
+        if ending is not None and ending.position == length:
+            # To replay it would retrieve an exception that asyncio is to log.
+            ending = None
+        watched.replay.advance(recording.records, length, ending)
+        new = watched.replay.findings[watched.found :]
+        watched.found += len(new)
+        for finding in new:
+            file, line = (
+                place
+                or watched.created
+                or find_source(vars(communicator).get("application"), run.task)
+            )
+            found = _found(finding, self._audit.test, file, line)
+            self._audit.add("finding", found)
+
+
+def _marked_as_coroutine_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark it for asgiref, ``unittest.mock`` and others who ask before they call."""
+    if sys.version_info >= (3, 12):  # pragma: no cover
+        return inspect.markcoroutinefunction(function)
+    else:  # pragma: no cover
+        mark = getattr(asyncio.coroutines, "_is_coroutine")
+        setattr(function, "_is_coroutine", mark)
+        return function
+
+
+def _servers_of(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:
+    try:
+        return known_servers(communicator)
+    except ValueError:
+        return DEFAULT_SERVERS  # and the calls raise it
+
+
+def _find_place(
+    communicator: RecordingWebsocketCommunicator, frame: FrameType | None
+) -> Place | None:
+    """Return where the suite makes a call, or None if only libraries are there."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(LIBRARIES):
+            module: str = frame.f_globals.get("__name__", "")
+            if module.partition(".")[0] in _RUNNERS:
+                return None
+        elif not belongs_to(communicator, frame):
+            return file, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def _found(finding: Finding, test: str | None, file: str, line: int) -> Found:
+    event, outcome, remedy = finding.undeliverable
+    return Found(
+        test,
+        file,
+        line,
+        format_event(event),
+        finding.description,
+        outcome.removeprefix(f"{finding.description}: "),
+        remedy,
+        finding.servers,
+        finding.is_everywhere,
+        finding.is_partial,
+    )

@@ -1,0 +1,38 @@
+"""A suite that puts a class of its own in the place of ``WebsocketCommunicator``."""
+
+from typing import Any
+from unittest import mock
+
+import channels.testing
+from channels.testing import WebsocketCommunicator
+from django.test import SimpleTestCase
+
+from tests.audited.consumers import Rejecting
+
+
+class Own(WebsocketCommunicator):
+    async def connect(self, timeout: float = 1) -> Any:
+        return "own", await super().connect(timeout)
+
+
+def make() -> Any:
+    return channels.testing.WebsocketCommunicator(Rejecting.as_asgi(), "/")
+
+
+class PatchingTests(SimpleTestCase):
+    async def test_patch_the_class(self) -> None:
+        with mock.patch("channels.testing.WebsocketCommunicator", Own):
+            response = await make().connect()  # -> close 4401
+        self.assertEqual(response, ("own", (False, 4401)))
+        response = await make().connect()  # -> close 4401
+        self.assertEqual(response, (False, 4401))
+
+    async def test_patch_a_method(self) -> None:
+        with mock.patch.object(WebsocketCommunicator, "connect") as connect:
+            await make().connect()
+        connect.assert_awaited_once()
+
+    async def test_autospec(self) -> None:
+        double = mock.create_autospec(WebsocketCommunicator)
+        await double(Rejecting.as_asgi(), "/").connect()
+        double.return_value.connect.assert_awaited_once()

@@ -1,0 +1,20 @@
+"""Tests without an event loop. Before asgiref 3.9 a communicator needs one."""
+
+from asgiref.sync import async_to_sync
+from channels.testing import WebsocketCommunicator
+from django.test import SimpleTestCase
+
+from tests.audited.consumers import Rejecting
+
+
+class SyncTests(SimpleTestCase):
+    def test_one_call(self) -> None:
+        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
+        async_to_sync(communicator.connect)()  # -> close 4401
+
+    def test_several_calls(self) -> None:
+        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
+        async_to_sync(self.connect)(communicator)
+
+    async def connect(self, communicator: WebsocketCommunicator) -> None:
+        await communicator.connect()  # -> close 4401
