@@ -14,6 +14,7 @@ from docutils.core import publish_doctree
 
 import channels_closetest
 from channels_closetest import RecordingWebsocketCommunicator
+from channels_closetest.report import Found
 from tests.tools.readme import (
     DISCONNECT,
     ENDING,
@@ -209,6 +210,16 @@ def members(
             yield name, member._get.__annotations__["return"]
         else:
             yield name, ""
+
+
+def test_the_fields_of_a_finding_are_named_in_order() -> None:
+    [item] = [
+        item
+        for item in section("See it on your suite").findall(nodes.definition_list_item)
+        if "--json" in item.astext()
+    ]
+    _, _, *names = [literal.astext() for literal in item.findall(nodes.literal)]
+    assert names == list(Found._fields)
 
 
 def test_the_reference_contains_every_public_name() -> None:
