@@ -365,6 +365,17 @@ def test_the_plugin_does_nothing_without_the_command(project: Path) -> None:
     assert (result.status, result.stderr) == (0, "")
 
 
+@each_runner
+def test_a_crash_at_import_has_the_same_status(
+    project: Path, runner: tuple[str, ...]
+) -> None:
+    suite = of_runner(runner, "crashing")
+    plain, result = run_python(project, *suite), run_command(project, *suite)
+    assert result.status == plain.status != 0
+    assert "crash at import, after Recording" in result.stdout + result.stderr
+    assert result.report == "nothing found. 0 communicators watched in 0 tests.\n"
+
+
 @pytest.mark.parametrize(
     ("runner", "status"),
     [(UNITTEST, -signal.SIGINT), (PYTEST, 2)],
