@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
+import importlib
 import json
 import os
 import shutil
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import unittest
 from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +159,10 @@ class _Finder:
         self._actions = actions
 
     def find_spec(
-        self, name: str, path: object = None, target: object = None
+        self, name: str, path: Sequence[str] | None = None, target: object = None
     ) -> ModuleSpec | None:
-        action = self._actions.pop(name, None)
-        spec = None if action is None else importlib.util.find_spec(name)
+        action = self._actions.get(name)
+        spec = None if action is None else PathFinder.find_spec(name, path)
         if action is None or spec is None or spec.loader is None:
             return None
         loader: Any = spec.loader

@@ -358,6 +358,14 @@ def test_modules_that_are_imported_before(
     assert_finds(project, report, DJANGO, "imports", path=tmp_path)
 
 
+def test_a_suite_that_looks_for_the_module_before_it_imports_it(
+    project: Path, tmp_path: Path
+) -> None:
+    look = "import importlib.util\nimportlib.util.find_spec('channels.testing')\n"
+    (project / "look.py").write_text(look + (project / "manage.py").read_text())
+    assert_finds(project, tmp_path / "report.json", ("look.py", "test"), "imports")
+
+
 def test_the_plugin_does_nothing_without_the_command(project: Path) -> None:
     plugin = "-p", "channels_closetest.pytest_plugin"
     suite = of_runner((*PYTEST, *plugin), "clean")
