@@ -113,10 +113,12 @@ class Audit:
             return  # the end of a process that was forked from the first one
         report = self.report()
         shutil.rmtree(self._directory)
+        with contextlib.suppress(Exception):  # the suite may have closed it
+            sys.stdout.flush()
+        # Not what the suite may have put in its place.
+        print(f"\n{report}", file=sys.__stderr__, flush=True)
         if json_file is not None:
             Path(json_file).write_text(report.as_json())
-        sys.stdout.flush()
-        print(f"\n{report}", file=sys.stderr, flush=True)
 
 
 _audits: list[Audit] = []

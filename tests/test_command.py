@@ -540,6 +540,16 @@ def test_the_exit_status_is_that_of_the_suite(
         assert f"{line}\n" in result.stderr.partition("\nchannels_closetest: ")[0]
 
 
+def test_the_report_is_printed_whatever_the_suite_does_to_the_streams(
+    tmp_path: Path,
+) -> None:
+    script = "import io, sys\nsys.stdout.close()\nsys.stderr = io.StringIO()\n"
+    (tmp_path / "script.py").write_text(script)
+    # It cannot be written to a directory, which is found out after it was printed.
+    result = run_command(tmp_path, "--json", str(tmp_path), "script.py")
+    assert "nothing found. 0 communicators watched in 0 tests.\n" in result.report
+
+
 @pytest.mark.parametrize(
     ("suite", "status"), [("findings", 1), ("clean", 0), ("failing", 1)]
 )
