@@ -17,6 +17,8 @@ import tempfile
 import unittest
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from io import open  # not the builtin, because tests patch that, and json.dumps, too
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ class Audit:
         # The first process has removed the directory if this one outlives it.
         with contextlib.suppress(FileNotFoundError):
             with open(f"{self._directory}/{os.getpid()}", "a") as file:
-                file.write(f"{json.dumps((kind, value))}\n")
+                file.write(f"{dumps((kind, value))}\n")
 
     def report(self) -> Report:
         by_kind: dict[str, list[Any]] = {"test": [], "communicator": [], "finding": []}

@@ -37,7 +37,7 @@ Place = tuple[str, int]
 #: A call from here is a part of another one.
 _OURS_AND_PARENTS = (HERE, os.path.dirname(testing.__file__))
 #: What is on the stack below these is not the test.
-_RUNNERS = ("unittest", "_pytest")
+_RUNNERS = ("unittest.case", "unittest.async_case", "_pytest.")
 
 
 def watch(audit: Audit) -> None:
@@ -180,7 +180,7 @@ def _find_place(
         file = frame.f_code.co_filename
         if file.startswith(LIBRARIES):
             module: str = frame.f_globals.get("__name__", "")
-            if module.partition(".")[0] in _RUNNERS:
+            if module.startswith(_RUNNERS):
                 return None
         elif not belongs_to(communicator, frame):
             return file, frame.f_lineno

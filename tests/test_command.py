@@ -171,7 +171,7 @@ def test_every_finding_is_at_the_line_of_the_call_once(
     )
     numbers = read(report)
     assert numbers["unwatched_tests"] == 0
-    assert (numbers["communicators"], numbers["tests"]) == (24, 21)
+    assert (numbers["communicators"], numbers["tests"]) == (26, 23)
     assert contents_of(project) == before
 
 

@@ -32,6 +32,18 @@ class PatchingTests(SimpleTestCase):
             await make().connect()
         connect.assert_awaited_once()
 
+    async def test_spy_on_a_method(self) -> None:
+        communicator = make()
+        receive_output = communicator.receive_output
+        with mock.patch.object(communicator, "receive_output", wraps=receive_output):
+            await communicator.connect()  # -> close 4401
+
+    async def test_patch_what_the_command_needs(self) -> None:
+        with mock.patch("builtins.open") as open_, mock.patch("json.dumps") as dumps:
+            await make().connect()  # -> close 4401
+        open_.assert_not_called()
+        dumps.assert_not_called()
+
     async def test_autospec(self) -> None:
         double = mock.create_autospec(WebsocketCommunicator)
         await double(Rejecting.as_asgi(), "/").connect()
