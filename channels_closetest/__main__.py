@@ -58,7 +58,8 @@ def run_script(path: str) -> None:
     # absolute, and a file that runs no more is not __main__ when the process exits.
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__file__ = os.path.abspath(path)
-    exec(compile(source, module.__file__, "exec"), vars(module))
+    code = compile(source, module.__file__, "exec", dont_inherit=True)
+    exec(code, vars(module))
 
 
 def _parser() -> argparse.ArgumentParser:

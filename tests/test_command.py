@@ -482,7 +482,12 @@ names = ["__file__", "__name__", "__package__", "__doc__"]
 modules = [it for it in sys.modules if it.startswith(("django", "channels."))]
 main = vars(sys.modules["__main__"])
 values = [sys.argv, sys.path, modules, *[main.get(name) for name in names]]
-print(json.dumps(values))
+
+
+def function(argument: int) -> None: ...
+
+
+print(json.dumps(values), function.__annotations__)
 """
 
 
