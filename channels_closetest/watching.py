@@ -124,7 +124,8 @@ class Watcher:
                 setattr(coroutine, name, getattr(method, name))
             return coroutine
 
-        return _marked_as_coroutine_function(call)
+        _mark_as_coroutine_function(call)
+        return call
 
     def _look(
         self, communicator: RecordingWebsocketCommunicator, place: Place | None
@@ -155,14 +156,17 @@ class Watcher:
             self._audit.add("finding", found)
 
 
-def _marked_as_coroutine_function(function: Callable[..., Any]) -> Callable[..., Any]:
+def _mark_as_coroutine_function(function: Any) -> None:
     """Mark it for asgiref, ``unittest.mock`` and others who ask before they call."""
     if sys.version_info >= (3, 12):  # pragma: no cover
-        return inspect.markcoroutinefunction(function)
-    else:  # pragma: no cover
-        mark = getattr(asyncio.coroutines, "_is_coroutine")
-        setattr(function, "_is_coroutine", mark)
-        return function
+        inspect.markcoroutinefunction(function)
+        return
+    function._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine")
+    if sys.version_info >= (3, 11):  # pragma: no cover
+        # For inspect.iscoroutinefunction(). Since 3.11 a call does not look at it.
+        code = function.__code__
+        flags = code.co_flags | inspect.CO_COROUTINE
+        function.__code__ = code.replace(co_flags=flags)
 
 
 def _servers_of(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:

@@ -171,7 +171,8 @@ def test_every_finding_is_at_the_line_of_the_call_once(
     )
     numbers = read(report)
     assert numbers["unwatched_tests"] == 0
-    assert (numbers["communicators"], numbers["tests"]) == (26, 23)
+    expected = (26, 23) if sys.version_info < (3, 11) else (27, 24)
+    assert (numbers["communicators"], numbers["tests"]) == expected
     assert contents_of(project) == before
 
 
