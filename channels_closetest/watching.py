@@ -7,6 +7,7 @@ only this command needs: every frame of every other test passes through them.
 from __future__ import annotations
 
 import asyncio.coroutines
+import asyncio.queues
 import functools
 import inspect
 import os
@@ -21,7 +22,7 @@ from channels.testing import websocket
 
 import channels_closetest
 
-from .application import ApplicationRun
+from .application import ApplicationRun, RecordingQueue
 from .audit import Audit
 from .calls import belongs_to, known_servers, without_our_frames
 from .client_view import Finding, Replay, client_of
@@ -36,6 +37,8 @@ Place = tuple[str, int]
 
 #: A call from here is a part of another one.
 _OURS_AND_PARENTS = (HERE, os.path.dirname(testing.__file__))
+#: Its methods call one another.
+_QUEUES = asyncio.queues.__file__
 #: What is on the stack below these is not the test.
 _RUNNERS = ("unittest.case", "unittest.async_case", "_pytest.")
 
@@ -49,6 +52,7 @@ def watch(audit: Audit) -> None:
         if is_public and inspect.iscoroutinefunction(method):
             setattr(cls, name, watcher.watched(method))
     setattr(cls, "__new__", watcher.watched_new(cls.__new__))
+    setattr(RecordingQueue, "_get", watcher.watched_get(asyncio.Queue._get))
     # The report replaces the warning, unless the suite may expect it.
     setattr(cls, "_warns_of_frames", property(lambda self: _is_known_to_the_suite()))
     for module in (testing, websocket):
@@ -65,6 +69,8 @@ class Watched:
     replay: Replay | None = None
     #: How many findings are in the audit.
     found = 0
+    #: How many calls are in progress, which look at their end.
+    calls = 0
 
     def __init__(self, created: Place | None) -> None:
         self.created = created
@@ -77,17 +83,43 @@ class Watcher:
         self._watched: weakref.WeakKeyDictionary[ApplicationRun, Watched] = (
             weakref.WeakKeyDictionary()
         )
+        #: The communicators by their output queues, which do not hold them.
+        self._owners: weakref.WeakKeyDictionary[
+            RecordingQueue, weakref.ref[RecordingWebsocketCommunicator]
+        ] = weakref.WeakKeyDictionary()
 
     def watched_new(self, new: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(new)
         def create(cls: type, /, *args: object, **kwargs: object) -> Any:
             communicator = new(cls, *args, **kwargs)
             place = _find_place(communicator, sys._getframe(1))
-            self._watched[communicator._application_run] = Watched(place)
+            run = communicator._application_run
+            self._watched[run] = Watched(place)
+            self._owners[run.output_queue] = weakref.ref(communicator)
             self._audit.add("communicator", self._audit.test)
             return communicator
 
         return create
+
+    def watched_get(self, get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Look for findings when the test itself takes an event from the queue."""
+
+        def watched_get(queue: RecordingQueue) -> Any:
+            event = get(queue)
+            caller: FrameType | None = sys._getframe(1)
+            while caller is not None and caller.f_code.co_filename == _QUEUES:
+                caller = caller.f_back
+            if caller is None or caller.f_code.co_filename.startswith(
+                _OURS_AND_PARENTS
+            ):
+                return event
+            owner = self._owners.get(queue)
+            communicator = None if owner is None else owner()
+            if communicator is not None and not self._watched_of(communicator).calls:
+                self._look(communicator, _find_place(communicator, caller))
+            return event
+
+        return watched_get
 
     def watched(
         self, method: Callable[..., Coroutine[Any, Any, Any]]
@@ -101,12 +133,15 @@ class Watcher:
             kwargs: Any,
         ) -> Any:
             __tracebackhide__ = True
+            watched = self._watched_of(communicator)
+            watched.calls += 1
             try:
                 return await method(communicator, *args, **kwargs)
             except BaseException as exception:
                 without_our_frames(exception)
                 raise
             finally:
+                watched.calls -= 1
                 self._look(communicator, place)
 
         # Not a coroutine function: its frame has a caller when the test calls it, not
@@ -127,13 +162,17 @@ class Watcher:
         _mark_as_coroutine_function(call)
         return call
 
+    def _watched_of(self, communicator: RecordingWebsocketCommunicator) -> Watched:
+        run = communicator._application_run
+        # A copied communicator has a run that was not created.
+        return self._watched.setdefault(run, Watched(None))
+
     def _look(
         self, communicator: RecordingWebsocketCommunicator, place: Place | None
     ) -> None:
         run = communicator._application_run
         recording = run.recording
-        # A copied communicator has a run that was not created.
-        watched = self._watched.setdefault(run, Watched(None))
+        watched = self._watched_of(communicator)
         if watched.replay is None:
             watched.replay = Replay(
                 self._audit.servers or _servers_of(communicator),

@@ -171,7 +171,7 @@ def test_every_finding_is_at_the_line_of_the_call_once(
     )
     numbers = read(report)
     assert numbers["unwatched_tests"] == 0
-    expected = (26, 23) if sys.version_info < (3, 11) else (27, 24)
+    expected = (28, 25) if sys.version_info < (3, 11) else (29, 26)
     assert (numbers["communicators"], numbers["tests"]) == expected
     assert contents_of(project) == before
 

@@ -25,6 +25,11 @@ class Subclass(WebsocketCommunicator):
         return await self.receive_output()
 
 
+class WithoutSuper(WebsocketCommunicator):
+    async def receive_output(self, timeout: float = 1) -> Any:
+        return await self.output_queue.get()
+
+
 class WithoutConstructor(WebsocketCommunicator):
     def __init__(self, application: Any, path: str) -> None:
         scope: Any = {"type": "websocket", "path": path, "headers": []}
@@ -84,6 +89,17 @@ class CallTests(SimpleTestCase):
     async def test_call_of_a_subclass_in_a_task(self) -> None:
         communicator = Subclass(Rejecting.as_asgi(), "/")  # -> close 4401
         await asyncio.create_task(communicator.connect())
+
+    async def test_method_without_super(self) -> None:
+        communicator = WithoutSuper(Closing.as_asgi(), "/")
+        await communicator.connect()
+        await communicator.send_json_to(None)
+        await communicator.receive_output()  # -> send '' and close 4000 done
+
+    async def test_queue(self) -> None:
+        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
+        await communicator.send_input({"type": "websocket.connect"})
+        await communicator.output_queue.get()  # -> close 4401
 
     async def test_async_with(self) -> None:
         communicator: Any = WebsocketCommunicator(Closing.as_asgi(), "/")
