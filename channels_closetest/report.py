@@ -17,10 +17,11 @@ class Found(NamedTuple):
 
     #: The test: a node id of pytest, or a dotted name. None outside of all tests.
     test: str | None
-    #: Where the test makes the call after which the event was there.
+    #: Where the test makes the call during which the event was sent.
     file: str
     line: int
-    #: The event, as a transcript shows it.
+    #: The path of the connection, and the event as a transcript shows it.
+    path: str
     event: str
     #: What was sent, what the client receives instead, and what to write instead.
     description: str
@@ -37,7 +38,7 @@ class Found(NamedTuple):
 _EVERY_SERVER = "on every server"
 _SOME_SERVERS = "on some servers"
 _PARTIAL = "only a part is lost"
-_NAME_SERVERS = "name those that you deploy on with --servers"
+_NAME_SERVERS = "use --servers to name the servers that you deploy on"
 
 
 class Report(NamedTuple):
@@ -119,7 +120,8 @@ def _group_lines(group: Sequence[Found]) -> Iterator[str]:
     by_test: dict[str | None, dict[str, int]] = {}
     for found in group:
         lines = by_test.setdefault(found.test, {})
-        line = f"{found.file}:{found.line}: {found.event}: {found.outcome}"
+        sent = f"{found.event} on {found.path}"
+        line = f"{found.file}:{found.line}: {sent}: {found.outcome}"
         lines[line] = lines.get(line, 0) + 1
     for test, lines in list(by_test.items())[:MAX_TESTS]:
         yield f"    {test or 'outside of all tests'}"
@@ -128,4 +130,4 @@ def _group_lines(group: Sequence[Found]) -> Iterator[str]:
         if len(lines) > MAX_FINDINGS:
             yield f"      and {len(lines) - MAX_FINDINGS} more"
     if len(by_test) > MAX_TESTS:
-        yield f"    and {count(len(by_test) - MAX_TESTS, 'more test')}"
+        yield f"    and {count(len(by_test) - MAX_TESTS, 'more test')}, see --json"

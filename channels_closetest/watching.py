@@ -30,7 +30,7 @@ from .communicator import RecordingWebsocketCommunicator
 from .report import Found
 from .servers import DEFAULT_SERVERS
 from .stuck import find_source
-from .transcript import HERE, LIBRARIES, format_event
+from .transcript import HERE, LIBRARIES, format_event, format_path
 
 #: File and line of a call in the test suite.
 Place = tuple[str, int]
@@ -185,13 +185,14 @@ class Watcher:
         watched.replay.advance(recording.records, length, ending)
         new = watched.replay.findings[watched.found :]
         watched.found += len(new)
+        scope = vars(communicator).get("scope")
         for finding in new:
-            file, line = (
+            place = (
                 place
                 or watched.created
                 or find_source(vars(communicator).get("application"), run.task)
             )
-            found = _found(finding, self._audit.test, file, line)
+            found = _found(finding, self._audit.test, place, format_path(scope))
             self._audit.add("finding", found)
 
 
@@ -231,12 +232,12 @@ def _find_place(
     return None
 
 
-def _found(finding: Finding, test: str | None, file: str, line: int) -> Found:
+def _found(finding: Finding, test: str | None, place: Place, path: str) -> Found:
     event, outcome, remedy = finding.undeliverable
     return Found(
         test,
-        file,
-        line,
+        *place,
+        path,
         format_event(event),
         finding.description,
         outcome.removeprefix(f"{finding.description}: "),

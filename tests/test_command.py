@@ -189,46 +189,46 @@ On every server:
   sent before accept() (1 test)
   Call accept() first, then send, then close().
     FindingTests.test_everything_is_lost_on_every_server
-      test_findings.py:14: send "jwt-expired": the client receives HTTP 500
+      test_findings.py:14: send "jwt-expired" on /: the client receives HTTP 500
 
   sent after the connection had ended (1 test)
   Fix what ended it, or do not send this.
     FindingTests.test_everything_is_lost_on_every_server
-      test_findings.py:14: close 4401: the client receives nothing
+      test_findings.py:14: close 4401 on /: the client receives nothing
 
   a frame before the handshake is accepted (1 test)
   Send it after connect() has returned (True, subprotocol).
     FindingTests.test_no_client_can_send_it
-      test_findings.py:32: receive too early: no client can send that
+      test_findings.py:32: receive too early on /: no client can send that
 
   closed with a code or reason before accept() (1 test)
   Call accept() first, then close(): only then does the client receive them.
     FindingTests.test_two_communicators
-      test_findings.py:38: close 4401: the client receives HTTP 403
-      test_findings.py:39: close 4401: the client receives HTTP 403
+      test_findings.py:38: close 4401 on /: the client receives HTTP 403
+      test_findings.py:39: close 4401 on /: the client receives HTTP 403
 
-On some servers (name those that you deploy on with --servers):
+On some servers (use --servers to name the servers that you deploy on):
 
   an empty frame (1 test)
   Send a payload, or no frame.
     FindingTests.test_everything_is_lost_on_some_servers
-      test_findings.py:20: send '': the client receives nothing on Daphne
+      test_findings.py:20: send '' on /: the client receives nothing on Daphne
 
-Only a part is lost (name those that you deploy on with --servers):
+Only a part is lost (use --servers to name the servers that you deploy on):
 
   accepted with headers (2 tests)
   Send it in a data frame, or deploy on a server that delivers it.
     FindingTests.test_a_part_is_lost
-      test_findings.py:24: accept headers [(b'x-version', b'1')]: the client receives \
-no headers on Daphne
+      test_findings.py:24: accept headers [(b'x-version', b'1')] on /: \
+the client receives no headers on Daphne
     FindingTests.test_no_client_can_send_it
-      test_findings.py:29: accept headers [(b'x-version', b'1')]: the client receives \
-no headers on Daphne
+      test_findings.py:29: accept headers [(b'x-version', b'1')] on /: \
+the client receives no headers on Daphne
 
   closed with a reason (1 test)
   Send it in a data frame, or deploy on a server that delivers it.
     FindingTests.test_everything_is_lost_on_some_servers
-      test_findings.py:20: close 4000 done: the client receives no reason on Daphne
+      test_findings.py:20: close 4000 done on /: the client receives no reason on Daphne
 """
 
 

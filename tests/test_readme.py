@@ -14,7 +14,7 @@ from docutils.core import publish_doctree
 
 import channels_closetest
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.report import Found
+from channels_closetest.report import Found, Report
 from tests.tools.readme import (
     DISCONNECT,
     ENDING,
@@ -212,14 +212,14 @@ def members(
             yield name, ""
 
 
-def test_the_fields_of_a_finding_are_named_in_order() -> None:
+def test_the_contents_of_the_json_report_are_named_in_order() -> None:
     [item] = [
         item
         for item in section("See it on your suite").findall(nodes.definition_list_item)
         if "--json" in item.astext()
     ]
-    _, _, *names = [literal.astext() for literal in item.findall(nodes.literal)]
-    assert names == list(Found._fields)
+    _, *names = [literal.astext() for literal in item.findall(nodes.literal)]
+    assert names == [*Report._fields, "section", *Found._fields]
 
 
 def test_the_reference_contains_every_public_name() -> None:

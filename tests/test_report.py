@@ -8,6 +8,7 @@ FOUND = Found(
     test="tests.Tests.test_close",
     file="tests.py",
     line=1,
+    path="/ws/",
     event="close 4401",
     description="closed with a code",
     outcome="the client receives HTTP 403",
@@ -41,8 +42,8 @@ def test_unwatched_tests_are_counted() -> None:
 def test_at_most_ten_tests_of_a_group_are_shown() -> None:
     findings = [FOUND._replace(test=f"test_{number}") for number in range(13)]
     *_, last, more = str(report(*findings)).splitlines()
-    assert more == "    and 3 more tests"
-    assert last == "      tests.py:1: close 4401: the client receives HTTP 403"
+    assert more == "    and 3 more tests, see --json"
+    assert last == "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403"
     assert "test_9" in str(report(*findings))
     assert "test_10" not in str(report(*findings))
     assert "more" not in str(report(*findings[:10]))
@@ -51,22 +52,22 @@ def test_at_most_ten_tests_of_a_group_are_shown() -> None:
 def test_at_most_three_lines_of_a_test_are_shown() -> None:
     findings = [FOUND._replace(line=number) for number in range(1, 6)]
     assert str(report(*findings)).splitlines()[-4:] == [
-        "      tests.py:1: close 4401: the client receives HTTP 403",
-        "      tests.py:2: close 4401: the client receives HTTP 403",
-        "      tests.py:3: close 4401: the client receives HTTP 403",
+        "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403",
+        "      tests.py:2: close 4401 on /ws/: the client receives HTTP 403",
+        "      tests.py:3: close 4401 on /ws/: the client receives HTTP 403",
         "      and 2 more",
     ]
 
 
 def test_what_is_found_again_is_counted() -> None:
-    line = "      tests.py:1: close 4401: the client receives HTTP 403"
+    line = "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403"
     assert str(report(FOUND, FOUND, FOUND)).splitlines()[-1] == f"{line} (3 times)"
 
 
 def test_a_communicator_outside_of_all_tests() -> None:
     assert str(report(FOUND._replace(test=None))).splitlines()[-2:] == [
         "    outside of all tests",
-        "      tests.py:1: close 4401: the client receives HTTP 403",
+        "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403",
     ]
 
 
@@ -88,7 +89,7 @@ def test_the_group_with_the_most_tests_is_first_in_its_section() -> None:
     assert [line for line in headings if line.endswith(("test)", "tests)", "):"))] == [
         "  sent too early (2 tests)",
         "  closed with a code (1 test)",
-        "On some servers (name those that you deploy on with --servers):",
+        "On some servers (use --servers to name the servers that you deploy on):",
         "  an empty frame (1 test)",
         "  closed with a reason (2 tests)",
     ]
@@ -110,5 +111,5 @@ def test_a_part_that_is_lost_on_some_servers_names_the_option() -> None:
     part = FOUND._replace(is_partial=True)
     assert "Only a part is lost:" in str(report(part)).splitlines()
     part = part._replace(is_on_every_server=False)
-    hint = "(name those that you deploy on with --servers)"
+    hint = "(use --servers to name the servers that you deploy on)"
     assert f"Only a part is lost {hint}:" in str(report(part)).splitlines()
