@@ -72,8 +72,8 @@ class Report(NamedTuple):
     def _lines(self) -> Iterator[str]:
         found = "nothing found"
         if self.findings:
-            tests = len({it.test for it in self.findings})
-            found = f"{count(len(self.findings), 'finding')} in {count(tests, 'test')}"
+            tests = count(_test_count(self.findings), "test")
+            found = f"{count(len(self.findings), 'finding')} in {tests}"
         communicators = count(self.communicators, "communicator")
         tests_with = count(self.tests, "test")
         yield f"channels_closetest: {found}. {communicators} watched in {tests_with}."
@@ -110,7 +110,7 @@ class Report(NamedTuple):
 
 
 def _test_count(group: Sequence[Found]) -> int:
-    return len({found.test for found in group})
+    return len({found.test for found in group} - {None})
 
 
 def _group_lines(group: Sequence[Found]) -> Iterator[str]:

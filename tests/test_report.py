@@ -69,6 +69,7 @@ def test_a_communicator_outside_of_all_tests() -> None:
         "    outside of all tests",
         "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403",
     ]
+    assert "1 finding in 0 tests." in str(report(FOUND._replace(test=None)))
 
 
 def test_the_group_with_the_most_tests_is_first_in_its_section() -> None:
