@@ -85,7 +85,7 @@ class Report(NamedTuple):
         for section, groups in self._sections().items():
             all_found = [found for group in groups for found in group]
             is_everywhere = all(found.is_on_every_server for found in all_found)
-            hint = "" if is_everywhere else f" ({_NAME_SERVERS})"
+            hint = "" if is_everywhere or self.servers else f" ({_NAME_SERVERS})"
             yield f"\n{section.capitalize()}{hint}:"
             for group in groups:
                 yield from _group_lines(group)

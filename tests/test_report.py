@@ -114,3 +114,5 @@ def test_a_part_that_is_lost_on_some_servers_names_the_option() -> None:
     part = part._replace(is_on_every_server=False)
     hint = "(use --servers to name the servers that you deploy on)"
     assert f"Only a part is lost {hint}:" in str(report(part)).splitlines()
+    named = report(part)._replace(servers=("daphne", "uvicorn"))
+    assert hint not in str(named)
