@@ -20,6 +20,7 @@ from .servers import (
     ClientRule,
     Connection,
     Effect,
+    Phase,
     Rule,
     are_invalid_headers,
     failed_task,
@@ -240,8 +241,22 @@ class Replay:
         if event_type(event) == "websocket.accept":
             self._client = self._client._replace(is_accepted=True)
         found: dict[Rule, dict[str, Effect]] = {}
+        # The phases in which no rule applies. For most events, all servers are in the
+        # same one, and it is one of these.
+        unchanged: dict[Phase, bool] = {}
         for server, connection in self._connections.items():
-            for rule, effect in self._apply_rules(server, connection, event, task):
+            phase: Phase = connection.phase
+            if task in connection.failed_tasks:
+                phase = "task_failed"
+            rules = RULES[phase].get(event_type(event), RULES[phase][OTHER])
+            if phase not in unchanged:
+                unchanged[phase] = not any(self._applies(it, event) for it in rules)
+            if unchanged[phase]:
+                connection.deliver(event)
+                continue
+            for rule, effect in self._apply_rules(
+                rules, server, connection, event, task
+            ):
                 if effect.is_reported:
                     found.setdefault(rule, {})[server] = effect
         for rule, effects in found.items():
@@ -259,13 +274,16 @@ class Replay:
             )
 
     def _apply_rules(
-        self, server: str, connection: Connection, event: Any, task: int
+        self,
+        rules: Sequence[Rule],
+        server: str,
+        connection: Connection,
+        event: Any,
+        task: int,
     ) -> Iterator[tuple[Rule, Effect]]:
         """Do what the server does, and yield the rules that apply."""
         rest: Mapping[str, Any] | None = event
-        has_failed = task in connection.failed_tasks
-        rules = RULES["task_failed" if has_failed else connection.phase]
-        for rule in rules.get(event_type(event), rules[OTHER]):
+        for rule in rules:
             if self._applies(rule, rest):
                 effect: Effect = getattr(rule.effects, server)
                 if effect.is_error and task:
