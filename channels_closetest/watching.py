@@ -164,8 +164,10 @@ class Watcher:
 
     def _watched_of(self, communicator: RecordingWebsocketCommunicator) -> Watched:
         run = communicator._application_run
-        # A copied communicator has a run that was not created.
-        return self._watched.setdefault(run, Watched(None))
+        watched = self._watched.get(run)
+        if watched is None:  # the communicator is a copy, and so is the run
+            watched = self._watched[run] = Watched(None)
+        return watched
 
     def _look(
         self, communicator: RecordingWebsocketCommunicator, place: Place | None
