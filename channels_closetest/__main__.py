@@ -22,8 +22,7 @@ python -m channels_closetest [options] SCRIPT [arguments]
 def main(arguments: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
-    # "-mpytest -x" is split by argparse; a script begins with its own name.
-    command = [*(options.module or ()), *options.script]
+    command: list[str] = options.command
     if not command:
         parser.error("a script or -m with a module is required")
     audit = Audit.create(options.servers)
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     atexit.register(audit.finish, options.json)
     sys.argv[:] = command
     try:
-        if options.module:
+        if options.is_module:
             runpy.run_module(command[0], run_name="__main__", alter_sys=True)
         else:
             run_script(command[0])
@@ -85,8 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="exit with 1 if the suite passes and there are findings",
     )
-    parser.add_argument("-m", metavar="MODULE", dest="module", nargs=argparse.REMAINDER)
-    parser.add_argument("script", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "-m",
+        dest="is_module",
+        action="store_true",
+        help="run a module, as python -m does",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
