@@ -339,12 +339,13 @@ def test_tasks_in_the_event_loop_of_a_test_case(
 
 
 @since_asgiref_3_9
-def test_calls_outside_of_an_event_loop(project: Path, tmp_path: Path) -> None:
+def test_communicators_that_are_not_started(project: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    result = run_command(project, "--json", str(report), *of_runner(DJANGO, "sync"))
+    suite = of_runner(DJANGO, "unstarted")
+    result = run_command(project, "--json", str(report), *suite)
     assert result.status == 0, result
     lines = sorted(finding.line for finding in findings(report))
-    assert lines == sorted(finding.line for finding in expected_findings("sync"))
+    assert lines == sorted(finding.line for finding in expected_findings("unstarted"))
 
 
 @pytest.mark.parametrize(
