@@ -576,7 +576,7 @@ def test_fail(project: Path, suite: str, status: int) -> None:
             " but was 'daphne,nginx'",
         ),
         (["--json", "nowhere/x.json", "script.py"], "argument --json: there is no"),
-        (["-mscript", "-m", "x"], "argument -m: ignored explicit argument 'script'"),
+        (["-mscript", "-m", "x"], "python -m channels_closetest: error: "),
         (["--unknown", "script.py"], "unrecognized arguments: --unknown"),
         (["script.py"], "can't open file 'script.py': [Errno 2]"),
     ],
