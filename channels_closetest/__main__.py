@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .audit import Audit, start
+from .audit import Audit
+from .hooks import start
 from .servers import SERVERS
 
 _USAGE = """\

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .audit import join
+from .hooks import join
 
 #: None where the variables of the environment have outlived the audit.
 _audit = join()
