@@ -298,6 +298,24 @@ def test_an_event_is_judged_by_the_servers_on_which_it_differs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "servers", "is_partial"),
+    [
+        ([(b"x-version", b"1")], ["daphne", "granian"], True),
+        # Daphne and Granian leave them out, Uvicorn and Hypercorn fail.
+        ([(b"x version", b"1")], ["daphne", "granian"], True),
+        ([(b"x version", b"1")], ["daphne", "uvicorn", "granian"], False),
+        ([(b"x version", b"1")], ["hypercorn"], False),
+    ],
+)
+def test_a_part_is_lost_if_the_rest_arrives_on_each_server(
+    headers: object, servers: list[str], is_partial: bool
+) -> None:
+    found = record(accept(headers=headers), servers=servers).findings[0]
+    assert found.is_partial is is_partial
+    assert found.servers == tuple(servers)
+
+
+@pytest.mark.parametrize(
     ("events", "remedy"),
     [
         ([DENIAL, body()], "Send a body of bytes, b'' if there is none"),

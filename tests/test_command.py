@@ -431,6 +431,15 @@ def test_tests_in_spawned_processes_are_counted(project: Path) -> None:
     )
 
 
+def test_tests_of_workers_that_do_not_join_are_counted(project: Path) -> None:
+    # As in a worker on another machine, which does not get the environment.
+    unshare = f"import os\nos.environ.pop({VARIABLE!r}, None)\n"
+    (project / "unshare.py").write_text(unshare)
+    result = run_command(project, *of_runner((*XDIST, "-p", "unshare"), "clean"))
+    assert result.status == 0, result
+    assert "0 communicators watched in 0 tests.\n2 tests not watched" in result.report
+
+
 SPAWN = """\
 import multiprocessing
 import sys
@@ -531,7 +540,7 @@ def test_the_command_runs_as_python_runs_it(
 
 
 @pytest.mark.parametrize(
-    "end", ["sys.exit()", "sys.exit(3)", "sys.exit('text')", "1 / 0"]
+    "end", ["sys.exit()", "sys.exit(3)", "sys.exit('')", "sys.exit('text')", "1 / 0"]
 )
 @pytest.mark.parametrize("options", [(), ("--fail",)], ids=["", "--fail"])
 def test_the_exit_status_is_that_of_the_suite(
