@@ -52,7 +52,7 @@ def run_script(path: str) -> None:
     except OSError as error:
         print(f"{sys.executable}: can't open file {path!r}: {error}", file=sys.stderr)
         sys.exit(2)
-    if not getattr(sys.flags, "safe_path", False):  # which Python 3.10 has not got
+    if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     # Not runpy.run_path(), with which either __file__ is relative or sys.argv[0] is
     # absolute, and a file that runs no more is not __main__ when the process exits.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import types
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -152,11 +151,6 @@ def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
         waiter.set_result(changed)
 
 
-def _was_asked_to_cancel(task: asyncio.Task[Any]) -> bool:
-    """Whether somebody called ``cancel()``, as far as Python 3.10 does not hide it."""
-    return sys.version_info < (3, 11) or task.cancelling() > 0
-
-
 class ApplicationRun:
     """The run of one application: its queues, its task, and what has passed.
 
@@ -175,7 +169,6 @@ class ApplicationRun:
     started: StartedTasks
     #: Which call of wait() or disconnect() has ended it, in words, if one has.
     cancelled_by_wait = ""
-    last_output: Any = None
 
     def __init__(self) -> None:
         self.recording = Recording()
@@ -200,7 +193,7 @@ class ApplicationRun:
                     task.exception()
             elif task.cancelled():
                 interruption = "cancelled"
-            is_own = interruption == "cancelled" and not _was_asked_to_cancel(task)
+            is_own = interruption == "cancelled" and task.cancelling() == 0
             self.recording.end(
                 None if is_own else interruption, self.exception, code, is_own
             )
@@ -216,8 +209,7 @@ class ApplicationRun:
             task.add_done_callback(ended)
 
     def take_event(self) -> Any:
-        event = self.last_output = self.output_queue.get_nowait()
-        return event
+        return self.output_queue.get_nowait()
 
     def has_ended(self) -> bool:
         """Whether the task is done, and whatever watch() has changed is restored."""
@@ -361,7 +353,6 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     ``ValueError``.
     """
 
-    _future: Any = None  # asgiref before 3.9 has no such attribute
     _application_run: ApplicationRun
 
     def __new__(
@@ -378,24 +369,13 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         # arrives here, because with the changed import the name is our class.
         ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
 
-    # asgiref before 3.9 assigns the queues and the task in its constructor, hence the
-    # setters. Since then all three are made when they are first used.
-
     @property
     def input_queue(self) -> asyncio.Queue[Any]:
         return self._application_run.input_queue
 
-    @input_queue.setter
-    def input_queue(self, queue: asyncio.Queue[Any]) -> None:
-        """Ignore what asgiref before 3.9 assigns."""
-
     @property
     def output_queue(self) -> asyncio.Queue[Any]:
         return self._application_run.output_queue
-
-    @output_queue.setter
-    def output_queue(self, queue: asyncio.Queue[Any]) -> None:
-        """Ignore what asgiref before 3.9 assigns."""
 
     @property
     def future(self) -> asyncio.Task[Any]:
@@ -403,14 +383,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             # Before the first step of the application, which an eager task takes here.
             guard = TransactionGuard()
             self._application_run.watch(super().future, guard)
-        task: asyncio.Task[Any] = self._future
-        return task
-
-    @future.setter
-    def future(self, task: asyncio.Task[Any]) -> None:
-        if self._future is None and isinstance(task, asyncio.Task):
-            self._future = task
-            self._application_run.watch(task, TransactionGuard())
+        return self._future  # type: ignore[return-value]
 
     def _scaled(self, timeout: float | None) -> float | None:
         """Return the seconds to wait for a timeout of a call."""
@@ -438,10 +411,10 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             if not in_time:
                 await run.stop()
                 if run.was_cancelled:
-                    raise asyncio.TimeoutError
+                    raise TimeoutError
             if not in_time or queue.empty():
                 future.result()
-                raise asyncio.TimeoutError
+                raise TimeoutError
         event: dict[str, Any] = run.take_event()
         return event
 

@@ -219,18 +219,12 @@ def _explain(
         return
     if exception.args and exception.args[0] is not state.explanation:
         return  # it has a text
-    if isinstance(exception, asyncio.TimeoutError):
+    if isinstance(exception, TimeoutError):
         state.explanation = _format_timeout(communicator, call)
         if run.was_cancelled:
             state.timed_out_before = _timed_out(communicator, call)
     elif isinstance(exception, asyncio.CancelledError) and run.was_cancelled:
         state.explanation = _format_cancelled(communicator)
-    elif (  # pragma: no cover - only Channels 4.1 has no text here
-        isinstance(exception, AssertionError)
-        and call.name in ("receive_from", "receive_json_from")
-    ):
-        kind = event_type(run.last_output)  # and this is the text of 4.2
-        state.explanation = f"Expected type 'websocket.send', but was '{kind}'"
     else:
         return
     exception.args = (state.explanation,)
@@ -239,8 +233,6 @@ def _explain(
 def explain_with_transcript(
     exception: BaseException, communicator: ExplainedCommunicator, failed: bool
 ) -> None:
-    if not hasattr(BaseException, "add_note"):  # pragma: no cover
-        return  # Python 3.10 shows no notes
     try:
         servers = known_servers(communicator)
     except ValueError:

@@ -65,8 +65,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
     A drop-in replacement: a test that passes with the parent passes with this class.
 
-    Every exception that leaves a call carries the transcript as a note (Python 3.11
-    and later). A call that is cancelled loses no event: the next call receives it.
+    Every exception that leaves a call carries the transcript as a note. A call
+    that is cancelled loses no event: the next call receives it.
     """
 
     scope: dict[str, Any]  # type: ignore[assignment]  # the stubs allow no other keys
@@ -189,7 +189,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         Raises
 
         - what the application raises, at once;
-        - ``asyncio.TimeoutError`` when the timeout expires, after it has cancelled the
+        - ``TimeoutError`` when the timeout expires, after it has cancelled the
           application as the parent does, or at once if the application has returned;
         - ``AssertionError`` if an event is not a response to the handshake.
 
@@ -236,7 +236,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         while more_body:
             try:
                 event = await self.receive_output(reading.remaining())
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 if self._application_run.ended_on_its_own:
                     return  # without the rest of the body
                 raise
@@ -256,7 +256,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         Raises
 
         - what the application raises, at once;
-        - ``asyncio.TimeoutError`` when the timeout expires, after it has cancelled the
+        - ``TimeoutError`` when the timeout expires, after it has cancelled the
           application as ``receive_output()`` does, or at once if the application has
           returned without a close;
         - ``AssertionError``, at once, if the application has sent a denial response.
@@ -296,7 +296,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         Raises
 
         - what the application raises, at once, and what ``match`` raises;
-        - ``asyncio.TimeoutError`` when the timeout expires, which does not cancel the
+        - ``TimeoutError`` when the timeout expires, which does not cancel the
           application, or at once if the application has returned;
         - ``AssertionError``, at once, if an event comes first that is not a data frame,
           such as ``websocket.close``.
@@ -315,7 +315,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                 self._scaled(reading.remaining()),
             ):
                 self._call_state.received = search
-                raise asyncio.TimeoutError
+                raise TimeoutError
         for _ in payloads:
             run.take_event()
         return payloads
@@ -342,7 +342,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
         - what the application raises, at once, and also what it has raised before,
           even if there are events to receive;
-        - ``asyncio.TimeoutError`` when the timeout expires, after it has cancelled the
+        - ``TimeoutError`` when the timeout expires, after it has cancelled the
           application as the parent does, or at once if the application has returned;
         - ``asyncio.CancelledError`` after an earlier call has cancelled it so.
 

@@ -204,11 +204,10 @@ def _mark_as_coroutine_function(function: Any) -> None:
         inspect.markcoroutinefunction(function)
         return
     function._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine")
-    if sys.version_info >= (3, 11):  # pragma: no cover
-        # For inspect.iscoroutinefunction(). Since 3.11 a call does not look at it.
-        code = function.__code__
-        flags = code.co_flags | inspect.CO_COROUTINE
-        function.__code__ = code.replace(co_flags=flags)
+    # For inspect.iscoroutinefunction(). A call does not look at it.
+    code = function.__code__
+    flags = code.co_flags | inspect.CO_COROUTINE
+    function.__code__ = code.replace(co_flags=flags)
 
 
 def _servers_of(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:

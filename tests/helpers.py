@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from asgiref.testing import ApplicationCommunicator
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from channels.testing import WebsocketCommunicator
 
@@ -48,11 +46,6 @@ KINDS: list[Kind] = ["asgi", "async", "sync"]
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_consumer = pytest.mark.parametrize("kind", ["async", "sync"])
-
-
-with_notes = pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="Python 3.10 has no add_note()"
-)
 
 
 ignore_undeliverable = pytest.mark.filterwarnings(
@@ -187,9 +180,3 @@ def frame_of(function: str, code: str, file: str) -> str:
     """Return the lines of a traceback for this line of code in a file of the tests."""
     line = line_of(code, file)
     return f'  File "tests/{Path(file).name}", line {line}, in {function}\n    {code}\n'
-
-
-since_asgiref_3_9 = pytest.mark.skipif(
-    not hasattr(ApplicationCommunicator, "future"),
-    reason="asgiref before 3.9 starts the application in the constructor",
-)

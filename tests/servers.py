@@ -220,7 +220,7 @@ async def observe(url: str, case: Case) -> Observed:
             close_reason = connection.close_reason
     except InvalidStatus as rejection:
         response = rejection.response
-    except (InvalidHandshake, asyncio.TimeoutError):
+    except (InvalidHandshake, TimeoutError):
         pass
     headers = response.headers.raw_items() if response else ()
     status = int(status_line[-3:]) if status_line.startswith(b"HTTP/1.1 ") else None

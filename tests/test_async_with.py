@@ -26,7 +26,6 @@ from tests.helpers import (
     line_of,
     only_note,
     readable,
-    with_notes,
 )
 from tests.scripts import Boom, Kind, Script, scripted
 from tests.texts import HOW_TO_STOP, SUPPRESSES
@@ -136,7 +135,7 @@ async def connect_and_crash(communicator: RecordingWebsocketCommunicator) -> Non
 
 
 async def time_out(communicator: RecordingWebsocketCommunicator) -> None:
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_output(0.01)
 
 
@@ -530,7 +529,6 @@ async def test_tasks_are_not_named_while_the_application_runs() -> None:
         task.cancel()
 
 
-@with_notes
 async def test_a_crash_names_the_tasks_that_outlive_the_application() -> None:
     before = asyncio.all_tasks()
     communicator = RecordingWebsocketCommunicator(Starting.as_asgi(), "/")
@@ -558,7 +556,7 @@ def test_an_application_that_raises_when_it_is_forced_is_not_to_blame_for_it() -
 
     async def main() -> None:
         communicator = RecordingWebsocketCommunicator(application, "/")
-        with pytest.raises(asyncio.TimeoutError, match="was forced to stop"):
+        with pytest.raises(TimeoutError, match="was forced to stop"):
             await communicator.connect(0.01)
         assert "the application was forced to stop" in str(communicator.transcript)
 

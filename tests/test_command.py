@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from channels_closetest.audit import VARIABLE, Audit
-from tests.helpers import since_asgiref_3_9
 from tests.tools.readme import environment, start_project
 
 SUITES = Path(__file__).with_name("audited")
@@ -171,8 +170,7 @@ def test_every_finding_is_at_the_line_of_the_call_once(
     )
     numbers = read(report)
     assert numbers["unwatched_tests"] == 0
-    expected = (28, 25) if sys.version_info < (3, 11) else (29, 26)
-    assert (numbers["communicators"], numbers["tests"]) == expected
+    assert (numbers["communicators"], numbers["tests"]) == (29, 26)
     assert contents_of(project) == before
 
 
@@ -338,7 +336,6 @@ def test_tasks_in_the_event_loop_of_a_test_case(
     assert_finds(project, tmp_path / "report.json", runner, "isolated")
 
 
-@since_asgiref_3_9
 def test_communicators_that_are_not_started(project: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     suite = of_runner(DJANGO, "unstarted")
@@ -513,19 +510,7 @@ print(json.dumps(values), function.__annotations__)
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        pytest.param(
-            ("-P",),
-            marks=pytest.mark.skipif(
-                sys.version_info < (3, 11), reason="Python 3.10 has no such option"
-            ),
-        ),
-    ],
-    ids=["", "-P"],
-)
+@pytest.mark.parametrize("options", [(), ("-P",)], ids=["", "-P"])
 def test_the_command_runs_as_python_runs_it(
     tmp_path: Path, command: tuple[str, ...], options: tuple[str, ...]
 ) -> None:

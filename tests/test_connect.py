@@ -77,7 +77,7 @@ class Response(NamedTuple):
 
     @property
     def hangs(self) -> bool:
-        return self.result is asyncio.TimeoutError and self.script.ending == "wait"
+        return self.result is TimeoutError and self.script.ending == "wait"
 
     @property
     def is_for_consumers(self) -> bool:
@@ -103,7 +103,7 @@ RESPONSES = {
         Script((DENIAL,), "return"), (False, 401), denial_response=denial(b"")
     ),
     "denial without body and end": Response(
-        Script((DENIAL,)), asyncio.TimeoutError, denial_response=denial(b"")
+        Script((DENIAL,)), TimeoutError, denial_response=denial(b"")
     ),
     "denial with body": Response(
         Script((DENIAL, BODY)), (False, 401), denial_response=denial(b"no")
@@ -122,7 +122,7 @@ RESPONSES = {
     ),
     "denial with a body that never ends": Response(
         Script((DENIAL, body(body=b"no", more_body=True))),
-        asyncio.TimeoutError,
+        TimeoutError,
         denial_response=denial(b"no"),
     ),
     "denial truncated by a crash": Response(
@@ -130,9 +130,9 @@ RESPONSES = {
         Boom,
         denial_response=denial(b"no"),
     ),
-    "nothing": Response(Script(()), asyncio.TimeoutError),
+    "nothing": Response(Script(()), TimeoutError),
     "crash": Response(Script((), "raise"), Boom),
-    "return": Response(Script((), "return"), asyncio.TimeoutError),
+    "return": Response(Script((), "return"), TimeoutError),
 }
 
 
@@ -343,7 +343,7 @@ async def test_an_endless_series_of_frames_does_not_delay_the_timeout(
     communicator = RecordingWebsocketCommunicator(Chatterbox.as_asgi(pause=pause), "/")
     await communicator.send_input(CONNECT)
     start = time.monotonic()
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(getattr(communicator, name)(timeout=0.2), LONG)
     assert 0.2 <= time.monotonic() - start < LONG / 2
     assert set(communicator.pre_close_messages) == {"again", "and again"}

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-import asgiref.testing
 import channels.db
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -76,11 +75,6 @@ def running_in_thread(name: str) -> Iterator[None]:
 
 
 async def sleep_until_threads_have_ended() -> None:
-    """
-    Before asgiref 3.8, to use the database while such a thread waits for asynchronous
-    code may be a deadlock, whatever the communicator. Sync consumers wait when they
-    send.
-    """
     await sleep_until(lambda: not names_of_threads)
 
 
@@ -269,7 +263,7 @@ class AsyncConsumerTests(TestCase):
 
     async def test_the_transaction_survives_a_timeout(self) -> None:
         communicator = await self.connected()
-        with self.assertRaises(asyncio.TimeoutError):
+        with self.assertRaises(TimeoutError):
             await communicator.receive_from(0.05)
         await self.assert_survived("connect")
 
@@ -277,7 +271,7 @@ class AsyncConsumerTests(TestCase):
         self,
     ) -> None:
         communicator = await self.working("slow")
-        with self.assertRaises(asyncio.TimeoutError):
+        with self.assertRaises(TimeoutError):
             await communicator.receive_from(0.05)
         self.assertTrue(communicator.future.cancelled())
         go_on.set()
@@ -288,9 +282,9 @@ class AsyncConsumerTests(TestCase):
         self,
     ) -> None:
         communicator = await self.working("slow within another")
-        # Since asgiref 3.8, they do not outlive it: a cancellation waits for them.
+        # They do not outlive it: a cancellation waits for them.
         asyncio.get_running_loop().call_later(0.5, go_on.set)
-        with self.assertRaises(asyncio.TimeoutError):
+        with self.assertRaises(TimeoutError):
             await communicator.receive_from(0.05)
         await self.assert_survived("connect", "slow within another", "slow")
         self.assertFalse(is_replaced())
@@ -379,9 +373,12 @@ class UnwrappedNotes(AsyncWebsocketConsumer):
         await self.send("hello")
 
 
-CONSUMERS: list[type[AsyncConsumer]] = [AsyncNotes, SyncNotes, PooledNotes]
-if hasattr(channels_db, "aclose_old_connections"):  # since Channels 4.2
-    CONSUMERS.append(UnwrappedNotes)
+CONSUMERS: list[type[AsyncConsumer]] = [
+    AsyncNotes,
+    SyncNotes,
+    PooledNotes,
+    UnwrappedNotes,
+]
 
 
 @contextmanager
@@ -508,7 +505,7 @@ async def cancel(communicator: RecordingWebsocketCommunicator) -> None:
 
 async def receive_too_long(communicator: RecordingWebsocketCommunicator) -> None:
     await communicator.receive_output()
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_output(0.01)
 
 
@@ -846,11 +843,6 @@ async def test_the_original_is_restored_when_two_have_waited_at_once() -> None:
     assert not is_replaced()
 
 
-@pytest.mark.skipif(
-    WebsocketCommunicator.receive_output
-    is asgiref.testing.ApplicationCommunicator.receive_output,
-    reason="The parent class replaces nothing before Channels 4.2",
-)
 async def test_the_parent_class_leaves_a_replacement_when_two_wait_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -39,7 +39,7 @@ async def ends_on_server(url: str, names: list[str]) -> dict[str, Event]:
         query = urlencode({"number": number, "name": name})
         # The client of an application that does not respond leaves soon.
         open_timeout = 1 if name == "waits" else TIMEOUT
-        with suppress(InvalidHandshake, TimeoutError, asyncio.TimeoutError):
+        with suppress(InvalidHandshake, TimeoutError):
             async with connect_without_redirects(
                 f"{url}/?{query}", proxy=None, open_timeout=open_timeout
             ) as client:

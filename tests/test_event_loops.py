@@ -24,7 +24,6 @@ from tests.helpers import (
     CommunicatorClass,
     both_classes,
     failure,
-    since_asgiref_3_9,
 )
 from tests.scripts import Boom
 from tests.test_idioms import connected, echo, sending
@@ -45,21 +44,8 @@ def collected() -> Iterator[None]:
     gc.collect()
 
 
-def made_outside_a_loop(test: Callable[..., None]) -> Callable[..., None]:
-    """asgiref before 3.9 starts the application in the constructor, and fails."""
-    for mark in (
-        pytest.mark.usefixtures("collected"),
-        pytest.mark.filterwarnings(
-            "ignore:There is no current event loop:DeprecationWarning",
-            "ignore::pytest.PytestUnraisableExceptionWarning",
-        ),
-    ):
-        test = mark(test)
-    return test
-
-
 @both_classes
-@made_outside_a_loop
+@pytest.mark.usefixtures("collected")
 def test_each_call_may_have_an_event_loop_of_its_own(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -77,7 +63,7 @@ def test_each_call_may_have_an_event_loop_of_its_own(
 
 
 @both_classes
-@made_outside_a_loop
+@pytest.mark.usefixtures("collected")
 def test_a_communicator_may_be_created_before_the_event_loop(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -116,7 +102,7 @@ def test_an_event_loop_may_be_run_for_each_call(
 
 
 @both_classes
-@made_outside_a_loop
+@pytest.mark.usefixtures("collected")
 def test_a_communicator_may_be_created_in_set_up(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -280,7 +266,6 @@ def test_disconnect_from_another_event_loop_raises_at_once(
         assert not communicator.future.cancelled()
 
 
-@since_asgiref_3_9
 @both_classes
 @each_kind_of_loop
 def test_connect_from_another_event_loop_raises_at_once(
@@ -298,7 +283,7 @@ def test_connect_from_another_event_loop_raises_at_once(
 async def start(communicator: WebsocketCommunicator) -> "asyncio.Future[Any]":
     """Start the application, and wait until it waits for an event."""
     future: "asyncio.Future[Any]" = communicator.future
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(communicator.output_queue.get(), 0.01)
     return future
 
@@ -414,7 +399,6 @@ async def test_a_fixture_is_usable_in_its_event_loop_after_a_call_from_another(
 Call = Callable[[WebsocketCommunicator], Awaitable[object]]
 
 
-@since_asgiref_3_9
 @both_classes
 @pytest.mark.parametrize(
     "run", [async_to_sync, lambda call: lambda: asyncio.run(call())]
@@ -448,7 +432,6 @@ def test_a_call_after_the_event_loop_of_the_application_has_ended(
             assert str(error) == LOOP_ENDED
 
 
-@since_asgiref_3_9
 @both_classes
 def test_disconnecting_after_the_event_loop_of_the_application_has_ended(
     communicator_class: CommunicatorClass,
@@ -492,7 +475,7 @@ async def converse(communicator: WebsocketCommunicator) -> None:
     await communicator.send_to("text")
     assert await communicator.receive_from(LONG) == "text"
     assert await communicator.receive_nothing(0.01)
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(communicator.receive_from(LONG), 0.01)
     await communicator.send_to("more")
     assert await communicator.receive_from(LONG) == "more"
@@ -534,7 +517,6 @@ each_task_factory = pytest.mark.parametrize(
 )
 
 
-@since_asgiref_3_9
 @both_classes
 @each_kind_of_loop
 @each_task_factory
@@ -569,7 +551,7 @@ async def crash(communicator: WebsocketCommunicator) -> None:
 
 
 async def time_out(communicator: WebsocketCommunicator) -> None:
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_from(0.01)
 
 
@@ -661,7 +643,6 @@ async def test_the_task_factory_is_as_before_when_the_last_application_has_ended
     loop.set_task_factory(None)
 
 
-@since_asgiref_3_9
 @both_classes
 async def test_a_task_factory_that_the_test_sets_meanwhile_stays(
     communicator_class: CommunicatorClass,
@@ -747,8 +728,6 @@ async def test_the_application_may_name_its_tasks_and_choose_their_context(
     variable = contextvars.ContextVar("variable", default="")
     context = contextvars.Context()
     context.run(variable.set, "of the context")
-    # Python 3.10 has no such argument.
-    kwargs: Any = {"context": context} if sys.version_info >= (3, 11) else {}
     seen = []
 
     async def work() -> None:
@@ -757,12 +736,12 @@ async def test_the_application_may_name_its_tasks_and_choose_their_context(
         seen.append((task.get_name(), variable.get()))
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.create_task(work(), name="of the application", **kwargs)
+        await asyncio.create_task(work(), name="of the application", context=context)
 
     communicator = communicator_class(application, "/")
     await communicator.send_input(CONNECT)
     await communicator.wait()
-    assert seen == [("of the application", "of the context" if kwargs else "")]
+    assert seen == [("of the application", "of the context")]
 
 
 # Eager tasks.

@@ -42,9 +42,7 @@ from tests.helpers import (
     message,
     only_note,
     readable,
-    since_asgiref_3_9,
     wait_for_thread,
-    with_notes,
 )
 from tests.hostile import HOSTILE
 from tests.scripts import Boom, Kind, Script, scripted
@@ -230,16 +228,14 @@ async def test_a_subclass_that_reads_the_queue_itself_is_told_of_the_crash() -> 
 async def test_a_timeout_before_the_application_is_started_is_explained() -> None:
     class Failing(RecordingWebsocketCommunicator):
         async def receive_output(self, timeout: float | None = 1) -> Any:
-            raise asyncio.TimeoutError
+            raise TimeoutError
 
     communicator = Failing(scripted(Script(()), "async"), "/ws/")
-    if communicator._future is None:  # asgiref before 3.9 starts it at once
-        assert await message(communicator.receive_from()) == (
-            "receive_from(timeout=1) timed out. Waiting for: a data frame."
-            " Received: nothing.\n"
-            "The application has not been started.\nCall connect() first."
-        )
-    communicator.stop()
+    assert await message(communicator.receive_from()) == (
+        "receive_from(timeout=1) timed out. Waiting for: a data frame."
+        " Received: nothing.\n"
+        "The application has not been started.\nCall connect() first."
+    )
 
 
 async def test_a_timeout_of_a_subclass_that_reads_the_queue_itself_is_explained() -> (
@@ -332,7 +328,7 @@ async def test_cancelled_error_of_the_test_itself_is_unchanged() -> None:
 
 async def test_cancelled_error_does_not_name_wait_after_a_timeout() -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_output(0.01)
     await communicator.wait()
     with pytest.raises(asyncio.CancelledError) as raised:
@@ -424,7 +420,7 @@ async def test_a_failure_says_that_the_test_has_disconnected(
     await end(communicator)
     for _ in range(2):
         error = await failure(getattr(communicator, name)())
-        assert isinstance(error, asyncio.TimeoutError)
+        assert isinstance(error, TimeoutError)
         assert str(error) == (
             f"{name}(timeout=1) cannot receive anything more: the test has"
             f" disconnected. Waiting for: {awaited}. Received: nothing.\n"
@@ -550,7 +546,7 @@ async def test_a_failure_says_where_the_application_suppresses_its_cancellation(
     await asyncio.wait([task], timeout=LONG)
     assert task.done(), "does not end"
     error, text = task.result(), readable(task.result())
-    assert isinstance(error, asyncio.TimeoutError if first_line else AssertionError)
+    assert isinstance(error, TimeoutError if first_line else AssertionError)
     # Between them are the frames of Channels.
     beginning = f"{first_line}The application was forced to stop: {SUPPRESSES}"
     assert text.startswith(f'{beginning}  File "channels/consumer.py", in app\n')
@@ -561,7 +557,6 @@ async def test_a_failure_says_where_the_application_suppresses_its_cancellation(
 
 @pytest.mark.usefixtures("short_shutdown")
 @pytest.mark.parametrize("name", FORCED)
-@with_notes
 async def test_a_forced_end_is_called_that_in_the_transcript(name: str) -> None:
     report = Report(name, FORCED[name][0])
     shown = only_note(await report.make()).splitlines()
@@ -757,13 +752,12 @@ async def test_a_timeout_in_a_task_that_send_input_has_started_is_explained(
     await communicator.connect()
     await communicator.send_to("no reply")
     error = await failure(communicator.reader)
-    assert isinstance(error, asyncio.TimeoutError)
+    assert isinstance(error, TimeoutError)
     assert str(error) == (
         "receive_output(timeout=0.2) timed out. Waiting for: any event."
         f" Received: nothing.\n{IDLE}"
     )
-    if sys.version_info >= (3, 11):
-        assert "-> receive    no reply\n" in only_note(error)
+    assert "-> receive    no reply\n" in only_note(error)
 
 
 async def test_strict_checks_a_task_that_send_input_has_started() -> None:
@@ -833,7 +827,6 @@ class SyncReads(WebsocketConsumer):
         self.accept()
 
 
-@with_notes
 @pytest.mark.parametrize("key", HINTS)
 @pytest.mark.parametrize(
     ("consumer", "code"),
@@ -867,7 +860,6 @@ class KeyErrors(AsyncWebsocketConsumer):
         raise scope["error"]
 
 
-@with_notes
 @pytest.mark.parametrize(
     ("error", "keys"),
     [
@@ -897,7 +889,6 @@ async def test_another_error_gets_no_hint(
     assert shown[3:] == ["a client of Daphne sees: HTTP 500, then close code 1006"]
 
 
-@with_notes
 async def test_a_key_that_cannot_be_compared_does_not_break_the_transcript() -> None:
     communicator = RecordingWebsocketCommunicator(KeyErrors.as_asgi(), "/ws/")
     scope: Any = communicator.scope
@@ -912,7 +903,6 @@ async def test_a_key_that_cannot_be_compared_does_not_break_the_transcript() -> 
     assert shown[3:] == ["a client of Daphne sees: HTTP 500, then close code 1006"]
 
 
-@with_notes
 async def test_a_key_that_middleware_has_added_gets_no_hint() -> None:
     def middleware(scope: Any, receive: Any, send: Any) -> Any:
         inner: Any = {**scope, "user": None, "error": KeyError("user")}
@@ -932,8 +922,6 @@ def as_application(function: Any) -> Any:
     return application
 
 
-@since_asgiref_3_9
-@with_notes
 @pytest.mark.parametrize(
     "consumer", [AsyncWebsocketConsumer, WebsocketConsumer, AsyncConsumer, SyncConsumer]
 )
@@ -950,7 +938,6 @@ async def test_a_consumer_class_in_place_of_its_application_is_explained(
     assert only_note(error).splitlines()[3] == f"{'':14}{hint}"
 
 
-@with_notes
 async def test_a_type_error_of_a_consumer_gets_no_hint() -> None:
     class Consumer(AsyncWebsocketConsumer):
         async def connect(self) -> None:
@@ -970,13 +957,12 @@ TOKENS = [
 ]
 
 
-@with_notes
 @pytest.mark.parametrize("failing", [0, 1])
 async def test_clients_whose_paths_differ_at_the_end_can_be_told_apart(
     failing: int,
 ) -> None:
     application = scripted(Script((ACCEPT,)), "async")
-    with pytest.raises(asyncio.TimeoutError) as raised:
+    with pytest.raises(TimeoutError) as raised:
         async with (
             RecordingWebsocketCommunicator(application, TOKENS[0]) as first,
             RecordingWebsocketCommunicator(application, TOKENS[1]) as second,
@@ -994,13 +980,11 @@ async def test_clients_whose_paths_differ_at_the_end_can_be_told_apart(
     assert ends[1 - failing] in other and ends[1 - failing] not in failed
 
 
-@with_notes
 async def test_a_single_communicator_needs_no_name() -> None:
     error = await failure(client(ACCEPT).receive_output(0.05))
     assert only_note(error).splitlines()[0] == "Transcript: /ws/?token=old"
 
 
-@with_notes
 @pytest.mark.parametrize(
     ("offered", "shown"),
     [
@@ -1135,8 +1119,7 @@ the client receives HTTP 500
         a client of Daphne sees: HTTP 500, then close code 1006""")
     assert readable(shown[1]) == (
         f"connect(timeout=0.2) timed out. {HANDSHAKE}"
-        f" Received: 1 data frame, now in pre_close_messages.\n{UNANSWERED}"
-        + (notes if sys.version_info >= (3, 11) else "")
+        f" Received: 1 data frame, now in pre_close_messages.\n{UNANSWERED}" + notes
     )
     # The output has the test's own line, and no warning of asyncio.
     assert "await communicator.connect(timeout=0.2)" in output
@@ -1146,14 +1129,11 @@ the client receives HTTP 500
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio"]
 RUNNERS = {
     "pytest": [*PYTEST, "failing.py::MoreTests"],
+    "unittest": ["-m", "unittest", "failing.MoreTests"],
+    "django": ["-m", "django", "test", "failing.MoreTests"],
+    "pytest, native": [*PYTEST, "--tb=native", "failing.py::MoreTests"],
+    "pytest, all frames": [*PYTEST, "--full-trace", "failing.py::MoreTests"],
 }
-if sys.version_info >= (3, 11):  # Python 3.10 restores a traceback as it re-raises
-    RUNNERS |= {
-        "unittest": ["-m", "unittest", "failing.MoreTests"],
-        "django": ["-m", "django", "test", "failing.MoreTests"],
-        "pytest, native": [*PYTEST, "--tb=native", "failing.py::MoreTests"],
-        "pytest, all frames": [*PYTEST, "--full-trace", "failing.py::MoreTests"],
-    }
 
 
 TESTS_THAT_FAIL = set(re.findall(r"def (test_\w+)", FAILING))

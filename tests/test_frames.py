@@ -413,7 +413,7 @@ async def test_cancelling_a_call_loses_no_frame(kind: Kind) -> None:
                     result = await asyncio.wait_for(call, random.random() / 1_000)
                 else:
                     result = await cancelled_after(random.randrange(8), call)
-            except (asyncio.CancelledError, asyncio.TimeoutError):
+            except (asyncio.CancelledError, TimeoutError):
                 cancelled += 1
                 result = None
             arrived += communicator.pre_close_messages[passed:]

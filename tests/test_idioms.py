@@ -4,7 +4,6 @@ Idioms of public test suites and of Channels' documentation work with both class
 
 import asyncio
 import gc
-import sys
 import unittest
 import weakref
 from collections.abc import Awaitable, Callable
@@ -142,7 +141,7 @@ async def test_receiving_until_a_timeout_and_again_until_a_cancellation(
         communicator_class, sending(ACCEPT, JSON_FRAME, CLOSE)
     )
     received = []
-    for expected in (asyncio.TimeoutError, asyncio.CancelledError):
+    for expected in (TimeoutError, asyncio.CancelledError):
         with pytest.raises(expected):
             while True:
                 received.append(await communicator.receive_output(SHORT))
@@ -194,7 +193,7 @@ async def test_the_output_queue_can_be_read_directly(
     assert (queue.qsize(), queue.empty()) == (0, True)
     with pytest.raises(asyncio.QueueEmpty):
         queue.get_nowait()
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await asyncio.wait_for(queue.get(), SHORT)
     assert not communicator.future.done()
     await communicator.disconnect()
@@ -234,12 +233,6 @@ async def test_the_future_may_be_cancelled(
     assert communicator.future.cancelled()
 
 
-keeps_text = pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="The asyncio of Python 3.10 loses it"
-)
-
-
-@keeps_text
 @pytest.mark.parametrize("name", ["connect", "receive_output", "receive_from", "stop"])
 async def test_the_text_of_a_cancellation_by_the_test_is_kept(
     communicator_class: CommunicatorClass, name: str
@@ -253,7 +246,6 @@ async def test_the_text_of_a_cancellation_by_the_test_is_kept(
     assert raised.value.args == ("why",)
 
 
-@keeps_text
 async def test_the_text_of_a_cancellation_during_a_call_is_kept(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -354,7 +346,7 @@ async def test_the_application_is_the_only_task(
         lambda: asyncio.wait_for(communicator.receive_output(LONG), SHORT),
     ]
     for call in calls:
-        with suppress(asyncio.TimeoutError):
+        with suppress(TimeoutError):
             await call()
         assert asyncio.all_tasks() - before == {communicator.future}
     await communicator.disconnect()
@@ -395,7 +387,7 @@ async def test_events_and_scopes_may_hold_objects_that_support_no_operation(
     assert received is event and received["text"] is HOSTILE
     with pytest.raises(AssertionError):
         await communicator.receive_from()
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_output(SHORT)
 
 
@@ -486,7 +478,7 @@ async def test_a_cancelled_call_leaves_the_application_usable(
 ) -> None:
     communicator = await connected(communicator_class)
     for _ in range(3):
-        with pytest.raises(asyncio.TimeoutError):
+        with pytest.raises(TimeoutError):
             await asyncio.wait_for(communicator.receive_output(timeout=10), SHORT)
     assert not communicator.future.done()
     await communicator.send_to("text")

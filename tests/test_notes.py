@@ -29,14 +29,12 @@ from tests.helpers import (
     note,
     only_note,
     readable,
-    with_notes,
 )
 from tests.hostile import HOSTILE
 from tests.scripts import Boom, Script, scripted
 from tests.test_idioms import connected, sending
 
 
-@with_notes
 @ignore_undeliverable
 async def test_a_crash_carries_the_transcript() -> None:
     communicator = client(JSON_FRAME, ending="raise")
@@ -54,7 +52,6 @@ async def test_a_crash_carries_the_transcript() -> None:
     )
 
 
-@with_notes
 async def test_a_timeout_carries_the_transcript() -> None:
     communicator = client(ACCEPT)
     await communicator.connect()
@@ -67,7 +64,6 @@ async def test_a_timeout_carries_the_transcript() -> None:
     )
 
 
-@with_notes
 async def test_an_error_of_channels_carries_the_transcript() -> None:
     communicator = client(ACCEPT, {**CLOSE_WITH_REASON, "reason": ""})
     await communicator.connect()
@@ -93,7 +89,6 @@ class Layered(RecordingWebsocketCommunicator):
         return await super().receive_from(timeout)
 
 
-@with_notes
 async def test_the_transcript_is_added_once_through_however_many_layers() -> None:
     application = scripted(Script((ACCEPT,), "raise"), "async")
     with pytest.raises(Boom) as raised:
@@ -109,7 +104,6 @@ async def test_the_transcript_is_added_once_through_however_many_layers() -> Non
     assert len(getattr(raised.value, "__notes__")) == 1
 
 
-@with_notes
 async def test_every_block_adds_its_transcript() -> None:
     with pytest.raises(AssertionError) as raised:
         async with client(ACCEPT) as first, client(ACCEPT, CLOSE_WITH_REASON) as second:
@@ -122,7 +116,6 @@ async def test_every_block_adds_its_transcript() -> None:
     assert (before, who_failed, nobody) == ("", " (its call failed)", None)
 
 
-@with_notes
 def test_an_exception_can_be_pickled() -> None:
     async def fail() -> BaseException:
         return await failure(client(ACCEPT).receive_from(0.01))
@@ -132,7 +125,6 @@ def test_an_exception_can_be_pickled() -> None:
     assert [str(copy), only_note(copy)] == [str(error), only_note(error)]
 
 
-@with_notes
 async def test_the_transcript_comes_after_existing_notes() -> None:
     async def application(
         scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -150,7 +142,6 @@ async def test_the_transcript_comes_after_existing_notes() -> None:
     ]
 
 
-@with_notes
 async def test_an_exception_in_the_body_of_a_block_carries_the_transcript() -> None:
     error = AssertionError("(False, 4401) != (True, None)")
     with pytest.raises(AssertionError) as raised:
@@ -169,7 +160,6 @@ async def test_an_exception_in_the_body_of_a_block_carries_the_transcript() -> N
     )
 
 
-@with_notes
 async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -> None:
     with pytest.raises(Boom) as raised:
         async with client(ACCEPT, ending="raise") as communicator:
@@ -185,19 +175,12 @@ async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -
     )
 
 
-@with_notes
 async def test_unknown_servers_do_not_hide_the_failure() -> None:
     communicator = client()
     communicator.servers = ["nginx"]  # type: ignore[list-item]
     assert (await note(communicator.connect(0.2))).endswith(
         "a client of Daphne sees: no response yet"
     )
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 11), reason="has notes")
-async def test_python_3_10_has_no_notes() -> None:
-    error = await failure(client(ending="raise").connect())
-    assert not hasattr(error, "__notes__")
 
 
 # The excerpt of a long transcript.
@@ -215,7 +198,6 @@ async def excerpt(events: int) -> list[str]:
     return readable(note).splitlines()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
 async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None:
     assert await excerpt(100) == [
         "Transcript: /ws/?token=old",
@@ -228,7 +210,6 @@ async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None
     ]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no add_note()")
 @pytest.mark.parametrize(
     ("events", "left_out"),
     [(30, []), (31, []), (32, ["     ...      2 more events"])],
@@ -278,7 +259,6 @@ async def test_the_text_of_an_exception_is_matched_after_two_blocks() -> None:
     assert matches(raised.value) and not matches(raised.value, "Transcript")
 
 
-@with_notes
 async def test_the_text_is_matched_with_the_notes_of_the_test() -> None:
     with pytest.raises(ValueError, match="^boom\nmine$"):
         async with client(ACCEPT) as communicator:
@@ -297,7 +277,6 @@ def crashed() -> BaseException:
     return asyncio.run(fail())
 
 
-@with_notes
 def test_an_exception_can_be_pickled_again_and_again() -> None:
     error: Any = crashed()
     shown = only_note(error)
@@ -309,7 +288,6 @@ def test_an_exception_can_be_pickled_again_and_again() -> None:
             assert matches(error) and not matches(error, "Transcript")
 
 
-@with_notes
 @pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
 def test_an_exception_can_be_copied(make_copy: Callable[[object], Any]) -> None:
     error = crashed()
@@ -320,7 +298,6 @@ def test_an_exception_can_be_copied(make_copy: Callable[[object], Any]) -> None:
         error = duplicate
 
 
-@with_notes
 def test_a_note_is_rendered_when_it_is_shown_and_as_of_the_failure() -> None:
     async def fail() -> tuple[BaseException, str]:
         communicator = client(ACCEPT)
@@ -367,7 +344,6 @@ def unindented(text: str) -> str:
     return re.sub("^(E? +)", "", text, flags=re.MULTILINE)
 
 
-@with_notes
 @pytest.mark.parametrize(
     "command",
     [
@@ -410,7 +386,6 @@ def test_every_runner_shows_the_transcript(command: list[str], tmp_path: Path) -
     assert unindented(transcript) in shown
 
 
-@with_notes
 def test_the_result_of_unittest_shows_the_transcript() -> None:
     class Tests(unittest.IsolatedAsyncioTestCase):
         async def test_it(self) -> None:
@@ -440,7 +415,6 @@ def headings(error: BaseException) -> list[str]:
     return re.findall("^Transcript.*: (.*)$", only_note(error), re.MULTILINE)
 
 
-@with_notes
 async def test_a_singleton_carries_the_transcript_of_the_newest_communicator() -> None:
     boom = Boom("boom")
     for path in ("/1/", "/2/", "/3/"):
@@ -450,7 +424,6 @@ async def test_a_singleton_carries_the_transcript_of_the_newest_communicator() -
             assert headings(boom) == [path]
 
 
-@with_notes
 async def test_a_singleton_that_leaves_blocks_carries_the_newest_transcript() -> None:
     boom = Boom("boom")
 
@@ -463,7 +436,6 @@ async def test_a_singleton_that_leaves_blocks_carries_the_newest_transcript() ->
         assert headings(boom) == [path]
 
 
-@with_notes
 async def test_a_singleton_of_the_test_carries_the_transcripts_of_its_block() -> None:
     boom = Boom("boom")
 

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,8 +128,6 @@ def test_the_factor_for_slow_machines_depends_on_the_environment(
     "block", generated(), ids=lambda block: f"{block.argument}, line {block.line}"
 )
 def test_outputs_and_tables_are_current(block: Block) -> None:
-    if "FAILED" in block.body and sys.version_info < (3, 11):
-        pytest.skip("exceptions have no notes before Python 3.11")
     assert timeless(block.body) == timeless(content(block))
 
 

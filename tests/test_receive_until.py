@@ -158,7 +158,7 @@ async def test_a_match_that_raises_takes_nothing() -> None:
 async def test_a_timeout_takes_nothing_and_does_not_cancel_the_application() -> None:
     communicator = await after_accept(*NUMBERS)
     error = await failure(communicator.receive_until(equals(9), SHORT))
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
     assert str(error).startswith(
         f"receive_until(timeout={SHORT}) timed out. Waiting for: a data frame that"
         " matches. Received: 5 data frames without a match, still to be received.\n"
@@ -187,7 +187,7 @@ async def test_a_timeout_of_the_whole_call_is_not_extended_by_frames() -> None:
     communicator = RecordingWebsocketCommunicator(application, "/")
     start = time.monotonic()
     error = await failure(communicator.receive_until(equals(1), 0.05))
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
     assert time.monotonic() - start < 0.05 * 100
     communicator.stop()
 
@@ -209,7 +209,7 @@ async def test_an_earlier_crash_is_raised_even_if_a_frame_matches() -> None:
 
 async def test_a_return_while_it_waits_fails_it_at_once() -> None:
     communicator, error = await failed_while_it_waits(Script((), "return"))
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
     assert str(error).startswith(
         "receive_until(timeout=None) cannot receive anything more: the application has"
         " returned."

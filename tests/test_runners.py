@@ -51,7 +51,6 @@ def test_pytest_xdist() -> None:
     assert code == 0, output
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="No notes before Python 3.11")
 @pytest.mark.parametrize(
     "command",
     [[*DJANGO, "tests.runners.failing"], [*PYTEST, "tests/runners/failing.py"]],

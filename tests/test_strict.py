@@ -158,7 +158,7 @@ async def test_strict_says_that_the_test_has_connected_twice(
 async def test_strict_does_not_hide_another_failure() -> None:
     with pytest.raises(Boom):
         await communicator_for(script(FRAME, ending="raise"), strict=True).connect()
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator_for(script(FRAME), strict=True).connect(0.01)
     with pytest.raises(KeyError):
         async with communicator_for(

@@ -27,14 +27,14 @@ async def test_a_subclass_that_reads_queue_and_future_itself(
                 self.future.result()
             try:
                 return await asyncio.wait_for(self.output_queue.get(), timeout)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 if self.future.done():
                     self.future.result()
                 raise
 
     communicator = await connected(Patient)
     for _ in range(3):
-        with pytest.raises(asyncio.TimeoutError):
+        with pytest.raises(TimeoutError):
             await communicator.receive_from(SHORT)
     await communicator.send_to("text")
     assert await communicator.receive_from() == "text"
@@ -153,7 +153,7 @@ async def test_a_subclass_assigns_attributes_of_its_own(
     assert await communicator.receive_output() == CLOSE
     assert await communicator.receive_json_from() == {"type": "jwt-expired"}
     assert getattr(communicator, name) is own
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_output(SHORT)
     if isinstance(communicator, RecordingWebsocketCommunicator):
         others = {"close_code": 4401, "pre_close_messages": [], "close_reason": ""}

@@ -1,7 +1,6 @@
 """What tasks send that the application has started: their failures are their own."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -108,11 +107,8 @@ async def shielded(send: Send) -> None:
 
 
 async def grouped(send: Send) -> None:
-    async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined,unused-ignore]
+    async with asyncio.TaskGroup() as group:
         group.create_task(send(FAILING))
-
-
-grouping = pytest.mark.skipif(sys.version_info < (3, 11), reason="has no TaskGroup")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +120,7 @@ grouping = pytest.mark.skipif(sys.version_info < (3, 11), reason="has no TaskGro
         gathered_twice,
         waited_for,
         shielded,
-        pytest.param(grouped, marks=grouping),
+        grouped,
     ],
 )
 async def test_an_event_that_fails_in_a_task_that_is_awaited_ends_the_application(
@@ -228,18 +224,12 @@ async def test_a_callback_sends_for_the_application() -> None:
 # The application lets a CancelledError out that nobody has asked for.
 
 
-since_python_3_11 = pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="Python 3.10 does not tell who has cancelled"
-)
-
-
 async def cancelling_itself(scope: Any, receive: Any, send: Send) -> None:
     await receive()
     await send(ACCEPT)
     raise asyncio.CancelledError
 
 
-@since_python_3_11
 @pytest.mark.parametrize(
     ("server", "code"),
     [("daphne", None), ("uvicorn", 1006), ("hypercorn", 1011), ("granian", 1005)],

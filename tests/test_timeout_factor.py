@@ -10,7 +10,7 @@ import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, DISCONNECT, FRAME
-from tests.helpers import SHORT, failure, having_sent, since_asgiref_3_9
+from tests.helpers import SHORT, failure, having_sent
 
 Call = Callable[[RecordingWebsocketCommunicator, float], Awaitable[object]]
 
@@ -72,7 +72,7 @@ def seconds(
         await communicator.send_input(CONNECT)
         try:
             await call(communicator, timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             pass
         return loop.time()
 
@@ -113,7 +113,7 @@ async def test_a_factor_of_zero_leaves_no_time_after_the_first_event() -> None:
     communicator = await having_sent(FRAME)
     communicator.timeout_factor = 0
     error = await failure(communicator.wait_closed())
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
     assert communicator.pre_close_messages == ["hello"]
 
 
@@ -194,7 +194,6 @@ async def test_a_factor_of_one_is_not_mentioned() -> None:
     assert str(error).startswith(f"receive_from(timeout={SHORT}) timed out. ")
 
 
-@since_asgiref_3_9
 @pytest.mark.parametrize("factor", [-1, -0.5, math.nan, math.inf, "5", None, 1j, [1]])
 @pytest.mark.parametrize(
     "call",
@@ -228,5 +227,5 @@ async def test_a_factor_may_be_set_for_a_suite() -> None:
 
     start = time.monotonic()
     error = await failure(Communicator(silent, "/").connect(timeout=10))
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
     assert time.monotonic() - start < 10

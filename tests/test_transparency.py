@@ -32,8 +32,6 @@ from tests.helpers import (
     failure,
     ignore_undeliverable,
     only_note,
-    since_asgiref_3_9,
-    with_notes,
 )
 from tests.hostile import HOSTILE
 from tests.test_idioms import connected, sending
@@ -206,7 +204,7 @@ async def chatty(scope: Any, receive: Any, send: Any) -> None:
 async def test_a_deadline_expires_while_the_time_of_the_test_is_frozen() -> None:
     communicator = RecordingWebsocketCommunicator(chatty, "/")
     with freeze_time("2024-02-29", real_asyncio=True):
-        with pytest.raises(asyncio.TimeoutError):
+        with pytest.raises(TimeoutError):
             await communicator.connect(0.2)
     assert len(communicator.pre_close_messages) < 100
 
@@ -227,7 +225,7 @@ async def test_a_timeout_expires_while_the_time_of_the_test_is_frozen(
 ) -> None:
     with freeze_time("2024-02-29", real_asyncio=True):
         communicator = await connected(communicator_class)
-        with pytest.raises(asyncio.TimeoutError):
+        with pytest.raises(TimeoutError):
             await asyncio.wait_for(communicator.receive_output(SHORT), LONG)
     assert communicator.future.cancelled()
 
@@ -500,7 +498,6 @@ async def test_an_exception_of_the_application_leaves_a_waiting_call_as_it_is(
     assert is_the_same == dict.fromkeys(is_the_same, True)
 
 
-@since_asgiref_3_9
 @every_class
 @each_exception
 async def test_an_exception_of_an_application_that_has_ended_is_raised_as_it_is(
@@ -557,7 +554,6 @@ async def test_no_exception_of_the_application_fails_the_transcript(
     assert repr(communicator)
 
 
-@with_notes
 @pytest.mark.parametrize(
     "make", [lambda: HOSTILE, RefusesItsClass, None], ids=["hostile", "class", "none"]
 )
@@ -573,7 +569,7 @@ async def test_an_application_may_hold_any_object_or_none_yet(
         variable = make()
     communicator = RecordingWebsocketCommunicator(application, "/ws/")
     error = await failure(communicator.receive_output(SHORT))
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
     assert only_note(error).startswith("Transcript: /ws/\n")
     assert str(communicator.transcript).startswith("/ws/\n")
 
@@ -600,7 +596,6 @@ async def test_the_exception_of_a_block_leaves_it_as_it_is(
     assert error is exception
 
 
-@with_notes
 @pytest.mark.parametrize(
     "exception_class",
     [Frozen, RefusesNotes, RefusesAttributes, RefusesArguments, RefusesToBeCompared],
@@ -710,7 +705,7 @@ async def test_no_scope_fails_a_call(
     assert await communicator.receive_from() == "hello"
     await communicator.send_to("text")
     error = await failure(communicator.receive_from(SHORT))
-    assert type(error) is asyncio.TimeoutError
+    assert type(error) is TimeoutError
 
 
 @ignore_undeliverable

@@ -12,7 +12,7 @@ from channels_closetest import ClientView, RecordingWebsocketCommunicator, clien
 from channels_closetest.servers import SERVERS
 from tests.cases import CLOSE_4000, script
 from tests.events import CONNECT, FRAME, accept, close, send
-from tests.helpers import communicator_for, message, since_asgiref_3_9
+from tests.helpers import communicator_for, message
 from tests.scripts import Script, scripted
 
 # The attribute servers.
@@ -48,7 +48,6 @@ async def test_servers_can_be_changed_during_a_test() -> None:
         assert communicator.undeliverable == []
 
 
-@since_asgiref_3_9
 @pytest.mark.parametrize(
     "servers",
     [(), [], "uvicorn", {"uvicorn"}, ("nginx",), ("daphne", "Uvicorn"), None, ([],)],
@@ -79,7 +78,6 @@ async def test_unknown_servers_are_a_value_error_from_the_first_call(
     )
 
 
-@since_asgiref_3_9
 async def test_unknown_servers_do_not_start_the_application() -> None:
     communicator = communicator_for(script(accept()), servers=("Daphne",))
     with pytest.raises(ValueError):

@@ -105,16 +105,16 @@ CLOSINGS = {
     "returned": Closing(
         Script((ACCEPT, JSON_FRAME), "return"),
         [connect],
-        asyncio.TimeoutError,
+        TimeoutError,
         [{"type": "jwt-expired"}],
     ),
     "open": Closing(
         Script((ACCEPT, FRAME)),
         [connect, wait_for_output],
-        asyncio.TimeoutError,
+        TimeoutError,
         ["hello"],
     ),
-    "no handshake response": Closing(Script(()), [], asyncio.TimeoutError, []),
+    "no handshake response": Closing(Script(()), [], TimeoutError, []),
     "denied": Closing(Script((DENIAL, BODY)), [connect], AssertionError, []),
     "denied, and frames after it": Closing(
         Script((DENIAL, BODY, JSON_FRAME)),
@@ -137,7 +137,7 @@ async def test_wait_closed_returns_the_close_code_or_raises(
     communicator = RecordingWebsocketCommunicator(scripted(closing.script, kind), "/")
     for step in closing.steps:
         await perform_step(step, communicator)
-    is_open = closing.result is asyncio.TimeoutError and closing.script.ending == "wait"
+    is_open = closing.result is TimeoutError and closing.script.ending == "wait"
     result: object
     if isinstance(closing.result, int):
         result = await communicator.wait_closed(LONG)

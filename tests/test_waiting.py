@@ -131,7 +131,7 @@ async def test_a_return_ends_the_call_at_once(
     name: str, kind: Kind, ended: bool
 ) -> None:
     communicator = await started(Script((), "return"), kind, ended)
-    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+    with within(AT_ONCE), pytest.raises(TimeoutError):
         await call(communicator, name, TIMEOUT)
     assert communicator.future.done()
     assert not communicator.future.cancelled()
@@ -170,7 +170,7 @@ async def test_receive_nothing_after_the_end_returns_or_raises_as_the_parent_doe
         await communicator.send_input(CONNECT)
         if ending == "raise":
             await asyncio.wait([communicator.future])
-        with suppress(Boom, asyncio.TimeoutError):
+        with suppress(Boom, TimeoutError):
             await call(communicator, name, SHORT)
         try:
             outcomes.append(repr(await communicator.receive_nothing()))
@@ -252,7 +252,7 @@ async def test_events_sent_before_a_return_can_be_received(
     events = [await communicator.receive_output(0.1) for _ in range(3)]
     assert events == [ACCEPT, JSON_FRAME, CLOSE]
     assert await communicator.receive_nothing(0.1)
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_output(0.1)
 
 
@@ -268,7 +268,7 @@ async def test_a_timeout_of_0_returns_what_is_queued(
         await asyncio.sleep(0)
     assert await communicator.receive_output(0) == ACCEPT
     assert await communicator.receive_from(0) == JSON_FRAME["text"]
-    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+    with within(AT_ONCE), pytest.raises(TimeoutError):
         await asyncio.wait_for(communicator.receive_output(0), 2 * AT_ONCE)
 
 
@@ -293,7 +293,7 @@ async def test_the_timeout_covers_the_whole_call(
 ) -> None:
     communicator = RecordingWebsocketCommunicator(repeating(first, event, pause), "/")
     start = time.monotonic()
-    with within(AT_ONCE), pytest.raises((asyncio.TimeoutError, AssertionError)):
+    with within(AT_ONCE), pytest.raises((TimeoutError, AssertionError)):
         await asyncio.wait_for(call(communicator, name, 0.1), 2 * AT_ONCE)
     if name == "connect":
         # wait_closed() raises at once after a denial: there will be no close.
@@ -308,7 +308,7 @@ async def test_a_call_waits_until_its_timeout_expires_while_the_application_runs
 ) -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
     start = time.monotonic()
-    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+    with within(AT_ONCE), pytest.raises(TimeoutError):
         await call(communicator, name, 0.1)
     assert time.monotonic() - start >= 0.05
 
@@ -322,7 +322,7 @@ async def test_reading_the_queue_elsewhere_does_not_prolong_the_call() -> None:
         await asyncio.wait([receiving], timeout=0.01)
         if receiving.done():
             break
-    assert isinstance(receiving.exception(), asyncio.TimeoutError)
+    assert isinstance(receiving.exception(), TimeoutError)
 
 
 @both_classes
@@ -336,7 +336,7 @@ async def test_the_timeout_expires_while_the_application_blocks_the_event_loop(
         await asyncio.sleep(0.02)
         await send(JSON_FRAME)  # type: ignore[arg-type]
 
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator_class(application, "/").receive_output(0.1)
 
 
@@ -346,7 +346,7 @@ async def test_a_timeout_of_0_expires_before_the_application_responds(
 ) -> None:
     communicator = communicator_class(echo, "/")
     await communicator.send_to("1")
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.receive_from(0)
 
 
@@ -365,7 +365,7 @@ async def test_a_timeout_of_0_lets_the_application_take_its_first_step(
         steps.append("second")
 
     communicator = communicator_class(application, "/")
-    with within(AT_ONCE), suppress(asyncio.TimeoutError):
+    with within(AT_ONCE), suppress(TimeoutError):
         await call(communicator, name, 0)
     assert steps == ["first"]
     assert communicator.future.cancelled()
@@ -433,7 +433,7 @@ async def test_a_call_that_times_out_cancels_the_application(
     communicator_class: CommunicatorClass, name: str
 ) -> None:
     communicator = communicator_class(hanging, "/")
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await call(communicator, name, 0.05)
     assert communicator.future.cancelled()
     for later in ("connect", "receive_output", "receive_from"):
@@ -457,7 +457,7 @@ async def test_a_handler_that_suppresses_a_cancellation_is_cancelled_again(
 
     communicator = RecordingWebsocketCommunicator(Suppressing.as_asgi(), "/")
     await communicator.send_input(CONNECT)
-    with within(AT_ONCE), suppress(asyncio.TimeoutError):
+    with within(AT_ONCE), suppress(TimeoutError):
         await call(communicator, name, 0.01)
     assert communicator.future.done()
     ended = repr(communicator.future)
@@ -467,7 +467,7 @@ async def test_a_handler_that_suppresses_a_cancellation_is_cancelled_again(
 
 async def test_wait_closed_cancels_the_application_too() -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(TimeoutError):
         await communicator.wait_closed(0.05)
     assert communicator.future.cancelled()
     with pytest.raises(asyncio.CancelledError):
@@ -500,7 +500,7 @@ async def test_a_sync_consumer_that_blocks_its_thread_does_not_block_the_call() 
 
     communicator = RecordingWebsocketCommunicator(Blocking.as_asgi(), "/")
     try:
-        with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+        with within(AT_ONCE), pytest.raises(TimeoutError):
             await communicator.connect(0.1)
     finally:
         released.set()
@@ -551,7 +551,7 @@ async def test_wait_and_disconnect_cancel_the_application_when_they_are_cancelle
     communicator_class: CommunicatorClass, name: str
 ) -> None:
     communicator = communicator_class(hanging, "/")
-    with suppress(asyncio.TimeoutError):
+    with suppress(TimeoutError):
         await asyncio.wait_for(call(communicator, name, TIMEOUT), 0.05)
     assert communicator.future.cancelled()
 
@@ -645,7 +645,7 @@ async def test_every_waiting_call_returns_when_something_happens(cause: str) -> 
     _, pending = await asyncio.wait([*waiting, *receiving], timeout=AT_ONCE)
     assert pending == set()
     assert [task.result() for task in waiting] == [cause != "event"] * 3
-    expected = Boom if cause == "crash" else asyncio.TimeoutError
+    expected = Boom if cause == "crash" else TimeoutError
     assert [type(task.exception()) for task in receiving] == [expected] * len(receiving)
     communicator.stop(exceptions=False)
 
@@ -676,7 +676,7 @@ async def test_a_timeout_of_0_ends_the_application_at_once(
 @pytest.mark.parametrize("timeout", [0, -1])
 async def test_a_timeout_of_0_does_not_wait(name: str, timeout: int) -> None:
     communicator = RecordingWebsocketCommunicator(hanging, "/")
-    with within(AT_ONCE), pytest.raises(asyncio.TimeoutError):
+    with within(AT_ONCE), pytest.raises(TimeoutError):
         await asyncio.wait_for(call(communicator, name, timeout), 2 * AT_ONCE)
     assert communicator.future.cancelled()
 
@@ -709,7 +709,7 @@ async def test_the_end_of_one_communicator_does_not_affect_others(kind: Kind) ->
     kinds = [
         outcome if isinstance(outcome, tuple) else type(outcome) for outcome in outcomes
     ]
-    assert kinds == [(True, None), Boom, (False, 4401), asyncio.TimeoutError] * 5
+    assert kinds == [(True, None), Boom, (False, 4401), TimeoutError] * 5
     for communicator, script in zip(communicators, scripts):
         if script.ending == "wait":
             await communicator.disconnect()

@@ -39,7 +39,6 @@ from tests.helpers import (
     communicator_for,
     each_kind,
     line_of,
-    since_asgiref_3_9,
 )
 from tests.scripts import Boom, Kind, Script, scripted
 
@@ -384,7 +383,6 @@ async def test_the_warning_points_at_an_application_that_has_ended(
     assert found == [place]
 
 
-@since_asgiref_3_9
 @each_application
 @each_class
 def test_the_warning_points_at_the_application_where_asgiref_connects(

@@ -1,6 +1,6 @@
 """Tests whose event loop runs below ``unittest`` on the stack.
 
-On their own, because Django cannot run them in parallel: since Python 3.11, an
+On their own, because Django cannot run them in parallel: an
 ``IsolatedAsyncioTestCase`` cannot be pickled.
 """
 

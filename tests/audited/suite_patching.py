@@ -1,8 +1,6 @@
 """A suite that puts a class of its own in the place of ``WebsocketCommunicator``."""
 
 import inspect
-import sys
-import unittest
 from typing import Any
 from unittest import mock
 
@@ -41,7 +39,6 @@ class PatchingTests(SimpleTestCase):
         with mock.patch.object(communicator, "receive_output", wraps=receive_output):
             await communicator.connect()  # -> close 4401
 
-    @unittest.skipIf(sys.version_info < (3, 11), "Python 3.10 is not told")
     async def test_methods_are_coroutine_functions(self) -> None:
         # pytest-mock asks before it makes a spy.
         self.assertTrue(inspect.iscoroutinefunction(make().connect))

@@ -1,5 +1,5 @@
 """
-On its own, because Django cannot run it in parallel: since Python 3.11, an
+On its own, because Django cannot run it in parallel: an
 ``IsolatedAsyncioTestCase`` cannot be pickled.
 """
 

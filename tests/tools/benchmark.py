@@ -25,7 +25,6 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import django
-from asgiref.testing import ApplicationCommunicator
 from asgiref.typing import (
     ASGI3Application,
     ASGIReceiveCallable,
@@ -61,16 +60,12 @@ class Limits(NamedTuple):
     echoes: float
     burst: float
     json_burst: float
-    consumer: float | None
+    consumer: float
     flood: float
 
 
-# Since Channels 4.2 the parent patches a function around each call, which takes time.
-# Before, its calls are those of asgiref.
-if WebsocketCommunicator.receive_output is ApplicationCommunicator.receive_output:
-    LIMITS = Limits(1.45, 1.45, 1.15, 1.0, 1.0, None, 1.0)
-else:
-    LIMITS = Limits(0.75, 0.75, 0.52, 0.22, 0.36, 0.98, 0.30)
+#: The parent patches a function around each call, which takes time.
+LIMITS = Limits(0.90, 1.00, 0.70, 0.45, 0.60, 1.08, 0.45)
 
 
 class Bare:
@@ -245,7 +240,7 @@ async def connect_and_disconnect(communicator: WebsocketCommunicator | Bare) -> 
 
 
 async def connect_and_fail(communicator: WebsocketCommunicator) -> None:
-    with suppress(Boom, asyncio.TimeoutError):
+    with suppress(Boom, TimeoutError):
         await communicator.connect(timeout=SHORT_TIMEOUT)
 
 
@@ -288,7 +283,7 @@ async def expect_assertion_error(communicator: WebsocketCommunicator | Bare) -> 
 
 async def expect_timeout_error(communicator: WebsocketCommunicator) -> None:
     await communicator.connect()
-    with suppress(asyncio.TimeoutError):
+    with suppress(TimeoutError):
         await communicator.receive_from(timeout=0)
 
 
