@@ -13,14 +13,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from traceback import StackSummary
 from typing import Any, TypeVar
+from weakref import ref
 
 from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
 
-from .database import TransactionGuard
+from .database import spare_transactions
 from .failures import OTHER_LOOP, format_after, format_suppressing
-from .recording import Direction, Interruption, Recording, event_type
-from .stuck import StartedTasks, Stuck, find_stack, find_stuck, format_task
+from .recording import Direction, Outcome, Recording, event_type
+from .stuck import StartedTasks, Stuck, find_stack, find_stuck, peek_exception
 
 _Communicator = TypeVar("_Communicator", bound="RecordingApplicationCommunicator")
 
@@ -41,7 +42,7 @@ class RecordingQueue(asyncio.Queue[Any]):
     #: The event loop of the application, once it is started.
     loop: asyncio.AbstractEventLoop | None = None
     #: The tasks that send into this queue besides the application.
-    senders: StartedTasks | None = None
+    senders: Callable[[], StartedTasks | None] = staticmethod(lambda: None)
     #: How many events have been put into it.
     put_count = 0
     _queue: deque[Any]  # which asyncio.Queue makes
@@ -59,7 +60,7 @@ class RecordingQueue(asyncio.Queue[Any]):
 
     def _put(self, item: object) -> None:
         self.put_count += 1
-        senders = self.senders
+        senders = self.senders()
         # Most applications start no task.
         task = senders.current() if senders is not None and senders.count else 0
         self._recording.add(self._direction, item, task)
@@ -175,33 +176,33 @@ class ApplicationRun:
         self.input_queue = RecordingQueue(self.recording, "receive")
         self.output_queue = RecordingQueue(self.recording, "send")
 
-    def watch(self, task: asyncio.Task[Any], guard: TransactionGuard) -> None:
+    def watch(self, task: asyncio.Task[Any]) -> None:
         """Record the end of the task, and restore then what it needed replaced."""
         # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
         is_done = task.done()
         code = None if is_done else getattr(task.get_coro(), "cr_code", None)
 
         def ended(task: asyncio.Task[Any]) -> None:
-            guard.release()
             started.leave(task)
-            interruption: Interruption | None = None
+            outcome: Outcome = "returned"
             if self.is_forced:
-                interruption = "forced"
+                outcome = "forced"
                 # close() leaves a RuntimeError in the task. Retrieve it, or asyncio
                 # logs it.
                 with contextlib.suppress(asyncio.CancelledError):
                     task.exception()
             elif task.cancelled():
-                interruption = "cancelled"
-            is_own = interruption == "cancelled" and task.cancelling() == 0
-            self.recording.end(
-                None if is_own else interruption, self.exception, code, is_own
-            )
+                outcome = "cancelled" if task.cancelling() else "cancelled itself"
+            elif peek_exception(task) is not None:
+                outcome = "raised"
+            self.recording.end(outcome, code)
             self.output_queue.wake()
 
         self.task = task
         self.output_queue.loop = task.get_loop()
-        self.started = self.output_queue.senders = started = StartedTasks(task)
+        self.started = started = StartedTasks(task)
+        # Weakly: it holds exceptions, whose frames hold the queue.
+        self.output_queue.senders = ref(started)
         if is_done:  # pragma: no cover - eager tasks exist since Python 3.12
             ended(task)
         else:
@@ -296,10 +297,10 @@ class ApplicationRun:
         return done and not self.was_cancelled
 
     def exception(self) -> BaseException | None:
-        """Return what the application has raised, which marks it as retrieved."""
+        """Return what the application has raised, and leave it for asyncio to log."""
         if self.task is None or not self.ended_on_its_own:
             return None
-        return self.task.exception()
+        return peek_exception(self.task)
 
     def raise_if_forced(self) -> None:
         """Raise what a cancelled application raises, and not what close() causes."""
@@ -320,11 +321,9 @@ class ApplicationRun:
         return self.stuck
 
     @property
-    def running_tasks(self) -> tuple[str, ...]:
-        """The tasks that the application started, if they outlive it."""
-        if self.task is None or not self.task.done():
-            return ()
-        return tuple(map(format_task, self.started.running()))
+    def running_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that the application has started and that are still running."""
+        return [] if self.task is None else self.started.running()
 
     @property
     def crashed_tasks(self) -> tuple[BaseException, ...]:
@@ -381,8 +380,8 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     def future(self) -> asyncio.Task[Any]:
         if self._future is None:
             # Before the first step of the application, which an eager task takes here.
-            guard = TransactionGuard()
-            self._application_run.watch(super().future, guard)
+            spare_transactions()
+            self._application_run.watch(super().future)
         return self._future  # type: ignore[return-value]
 
     def _scaled(self, timeout: float | None) -> float | None:
@@ -393,8 +392,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         run = self._application_run
         run.raise_if_forced()
         if self.future.done():
-            # Not super(), where Channels replaces for the time of each call what a
-            # TransactionGuard replaces for the whole run.
+            # Not super(): Channels replaces close_old_connections during its call.
             await AsgirefCommunicator.send_input(self, message)  # type: ignore
         else:
             run.input_queue.put_nowait(message)

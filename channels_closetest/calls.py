@@ -41,7 +41,7 @@ from .failures import (
 )
 from .recording import event_type
 from .servers import DEFAULT_SERVERS, SERVERS, ServerName
-from .stuck import find_source
+from .stuck import find_source, format_task
 from .transcript import (
     HERE,
     LIBRARIES,
@@ -400,10 +400,10 @@ def transcript_of(
         client_of(scope),
         _missing_keys(scope),
         _consumer_class(communicator),
-        run.running_tasks,
         run.crashed_tasks,
+        tuple(map(format_task, run.running_tasks)) if run.has_ended() else (),
     )
-    return Transcript(run.recording, about)
+    return Transcript(run.recording, about, run.exception())
 
 
 def _missing_keys(scope: object) -> tuple[str, ...]:

@@ -195,14 +195,13 @@ class Replay:
         if ending is None or self._has_ended or self._position < ending.position:
             return
         self._has_ended = True
-        if ending.interruption is not None:
+        if ending.is_interrupted:
             return  # a server does not cancel it: it would continue
         self._time_out(ending.seconds)
-        exception = ending.exception()
         for server, connection in self._connections.items():
             if connection.phase in ENDINGS:
                 ends = ENDINGS[connection.phase]
-                effects = ends.returns if exception is None else ends.raises
+                effects = ends.raises if ending.outcome == "raised" else ends.returns
                 effect: Effect = getattr(effects, server)
                 effect.apply(connection, {})
 

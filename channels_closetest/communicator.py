@@ -144,6 +144,14 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         return transcript_of(self, known_servers(self))
 
     @_Recorded
+    def running_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that the application has started and that are still running.
+
+        In the order in which they were started; of many, the last 100.
+        """
+        return self._application_run.running_tasks
+
+    @_Recorded
     def client_view(self) -> ClientView:
         """What a client of the first of ``servers`` has seen so far.
 
@@ -523,6 +531,6 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
     @explained
     async def __raise_crash(self) -> None:
         __tracebackhide__ = True
-        crash = self._application_run.exception()
-        if crash is not None and not self._call_state.crash_has_surfaced:
-            raise crash
+        run = self._application_run
+        if run.exception() is not None and not self._call_state.crash_has_surfaced:
+            run.raise_what_ended_it()

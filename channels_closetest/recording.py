@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import CodeType, MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
 
 Direction = Literal["receive", "send"]
-#: How a test ends an application: by cancelling it, or by closing its coroutine.
-Interruption = Literal["cancelled", "forced"]
+#: How an application ends: on its own, also with a CancelledError although nobody has
+#: cancelled it; or because the test cancels it, or closes its coroutine.
+Outcome = Literal["returned", "raised", "cancelled itself", "cancelled", "forced"]
 
 
 class Record(NamedTuple):
@@ -55,15 +56,17 @@ class Ending(NamedTuple):
     position: int
     #: Seconds since the first event.
     seconds: float
-    #: None if the application ended on its own.
-    interruption: Interruption | None
-    #: Return what the application raised, or None. Called only to judge or to show the
-    #: ending, because asyncio logs an exception that nobody has retrieved.
-    exception: Callable[[], BaseException | None]
+    outcome: Outcome
     #: Of the application's own coroutine. Above it, a traceback has frames of the test.
     code: CodeType | None = None
-    #: Whether it ended with a CancelledError although nobody had cancelled it.
-    is_own_cancellation: bool = False
+
+    # Not the exception: its frames hold the queues, which hold the recording, and that
+    # would be a reference cycle.
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the test ended the application, as no server does."""
+        return self.outcome in ("cancelled", "forced")
 
 
 class Recording:
@@ -96,18 +99,9 @@ class Recording:
             self._start = now
         self.records.append((direction, _copy_event(event), now - self._start, task))
 
-    def end(
-        self,
-        interruption: Interruption | None,
-        exception: Callable[[], BaseException | None],
-        code: CodeType | None = None,
-        is_own_cancellation: bool = False,
-    ) -> None:
+    def end(self, outcome: Outcome, code: CodeType | None = None) -> None:
         seconds = self.now() - self._start if self.records else 0.0
-        position = len(self.records)
-        self.ending = Ending(
-            position, seconds, interruption, exception, code, is_own_cancellation
-        )
+        self.ending = Ending(len(self.records), seconds, outcome, code)
 
     @property
     def accepted(self) -> bool:

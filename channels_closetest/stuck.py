@@ -135,8 +135,7 @@ class StartedTasks:
 
     def _ended(self, task: Task[Any]) -> None:
         self._factory.origins.pop(ref(task), None)
-        # Not task.exception(), after which asyncio does not log what nobody retrieves.
-        exception = getattr(task, "_exception", None)
+        exception = peek_exception(task)
         if exception is not None:
             self.crashes = [*self.crashes, exception][-self.LIMIT :]
 
@@ -198,6 +197,15 @@ def _is_called_by_channels() -> bool:
     while frame is not None and frame.f_globals["__name__"].startswith("asyncio."):
         frame = frame.f_back
     return frame is not None and frame.f_globals["__name__"] == "channels.utils"
+
+
+def peek_exception(task: Task[Any]) -> BaseException | None:
+    """Return what a task has raised, without marking it as retrieved.
+
+    After ``task.exception()``, asyncio does not log what nobody else retrieves.
+    """
+    exception: BaseException | None = getattr(task, "_exception", None)
+    return exception
 
 
 def format_task(task: Task[Any]) -> str:

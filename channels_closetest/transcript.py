@@ -11,14 +11,15 @@ import os
 import reprlib
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from types import CodeType
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, NamedTuple, cast
 
 from .client_view import Replay
 from .recording import (
     Ending,
+    Outcome,
     Record,
     Recording,
     close_code,
@@ -48,70 +49,49 @@ class About(NamedTuple):
     missing_keys: tuple[str, ...] = ()
     #: The name of the consumer, if its class is used in place of its application.
     consumer_class: str = ""
-    #: The tasks that the application has started, and that outlive it.
-    running_tasks: tuple[str, ...] = ()
     #: What the tasks that the application has started have raised.
     crashed_tasks: tuple[BaseException, ...] = ()
+    #: The tasks that the application has started, and that outlive it.
+    running_tasks: tuple[str, ...] = ()
 
 
-class Transcript(Sequence[Record]):
-    """Everything that has passed in both directions, in order.
+class Transcript:
+    """Everything that has passed in both directions: ``.records``, and ``str()``.
 
-    A snapshot, and a sequence of :class:`Record`; ``str()`` of it is made for reading.
-    Two of the same moment are equal.
+    A snapshot. ``str()`` of it is made for reading.
     """
 
-    def __init__(self, recording: Recording, about: About) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        about: About,
+        crash: BaseException | None = None,
+    ) -> None:
         # Not copied: a recording only ever grows at its end.
         self._recording = recording
         self._length = len(recording.records)
         self._ending = recording.ending
         self._about = about
+        self._crash = crash
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
-
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        # A range does what a sequence does with negative and with wrong indices.
-        try:
-            positions = range(self._length)[index]
-        except IndexError:
-            raise IndexError("transcript index out of range") from None
-        if isinstance(positions, range):
-            return [self._record(position) for position in positions]
-        return self._record(positions)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Transcript):
-            return NotImplemented
-        return self._moment() == other._moment()
-
-    def _moment(self) -> tuple[object, ...]:
-        # The records are tuples that are equal if they are identical, so that no event
-        # is compared with itself: not everything that is sent can be.
-        records = self._recording.records[: self._length]
-        return self._about, self._ending, records
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The events, in order."""
+        return tuple(
+            Record(direction, read_only(event), seconds)
+            for direction, event, seconds, _ in self._recording.records[: self._length]
+        )
 
     def __repr__(self) -> str:
-        return f"<Transcript of {self._about.path}: {len(self)} events>"
+        return f"<Transcript of {self._about.path}: {self._length} events>"
 
     def __str__(self) -> str:
         return "\n".join(self._lines(range(0)))
 
     def excerpt(self) -> str:
         """Return the start and the end of a long transcript, and else all of it."""
-        left_out = range(NOTE_HEAD, len(self) - NOTE_TAIL)
+        left_out = range(NOTE_HEAD, self._length - NOTE_TAIL)
         return "\n".join(self._lines(left_out if len(left_out) > 1 else range(0)))
-
-    def _record(self, position: int) -> Record:
-        direction, event, seconds, _ = self._recording.records[position]
-        return Record(direction, read_only(event), seconds)
 
     def _lines(self, left_out: range) -> Iterator[str]:
         about, ending = self._about, self._ending
@@ -122,7 +102,9 @@ class Transcript(Sequence[Record]):
             outcome = finding.undeliverable.outcome
             outcomes.setdefault(finding.position, []).append(outcome)
         yield about.path
-        for position in chain(range(left_out.start), range(left_out.stop, len(self))):
+        for position in chain(
+            range(left_out.start), range(left_out.stop, self._length)
+        ):
             direction, event, seconds, _ = self._recording.records[position]
             if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
@@ -154,8 +136,8 @@ class Transcript(Sequence[Record]):
         return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
-        yield _line(ending.seconds, format_ending(ending))
-        hint = format_hint(ending, self._about)
+        yield _line(ending.seconds, format_ending(ending, self._crash))
+        hint = format_hint(self._crash, self._about)
         if hint:
             yield f"{'':14}{hint}"
 
@@ -341,18 +323,22 @@ def _format_object(value: object, limit: int, width: int) -> str:
     return " ".join(shorter.repr(value).split())
 
 
-def format_ending(ending: Ending) -> str:
+_OUTCOMES: dict[Outcome, str] = {
+    "returned": "the application returned",
+    "raised": "the application raised an exception",
+    "cancelled itself": (
+        "the application raised CancelledError, and nobody had cancelled it"
+    ),
+    "cancelled": "the application was cancelled",
+    "forced": "the application was forced to stop",
+}
+
+
+def format_ending(ending: Ending, crash: BaseException | None) -> str:
     """Return how the application ended, and where it raised."""
-    if ending.interruption == "cancelled":
-        return "the application was cancelled"
-    if ending.interruption == "forced":
-        return "the application was forced to stop"
-    if ending.is_own_cancellation:
-        return "the application raised CancelledError, and nobody had cancelled it"
-    exception = ending.exception()
-    if exception is None:
-        return "the application returned"
-    return f"the application raised {format_exception(exception, ending.code)}"
+    if ending.outcome == "raised" and crash is not None:
+        return f"the application raised {format_exception(crash, ending.code)}"
+    return _OUTCOMES[ending.outcome]
 
 
 def format_exception(exception: BaseException, code: CodeType | None = None) -> str:
@@ -383,9 +369,8 @@ SCOPE_KEYS = {
 }
 
 
-def format_hint(ending: Ending, about: About) -> str:
+def format_hint(exception: BaseException | None, about: About) -> str:
     """Return what the test has forgotten, if that is why the application raised."""
-    exception = None if ending.interruption else ending.exception()
     if type(exception).__name__ == "InvalidChannelLayerError" or (
         type(exception) is AttributeError
         and exception.obj is None

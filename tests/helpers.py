@@ -94,7 +94,7 @@ async def having_sent(
     )
     communicator.servers = servers
     await communicator.send_input(CONNECT)
-    while len(communicator.transcript) < 1 + len(events):
+    while len(communicator.transcript.records) < 1 + len(events):
         assert not communicator.future.done()
         await asyncio.sleep(0)
     if ending != "wait":

@@ -386,7 +386,7 @@ def test_an_application_that_has_ended_is_not_sent_disconnect_again() -> None:
     run(block.run())
     assert [
         record.event
-        for record in block.communicator.transcript
+        for record in block.communicator.transcript.records
         if record.direction == "receive"
     ] == [CONNECT, {"type": "websocket.disconnect", "code": 4000}]
 
@@ -449,7 +449,8 @@ def test_a_block_with_a_sync_consumer_can_be_cancelled_while_it_ends(
         block = Block(Disconnecting.as_asgi(released=released), connect)
         task = asyncio.ensure_future(block.run())
         while (
-            not hasattr(block, "communicator") or len(block.communicator.transcript) < 3
+            not hasattr(block, "communicator")
+            or len(block.communicator.transcript.records) < 3
         ):
             await asyncio.sleep(0)
         task.cancel()

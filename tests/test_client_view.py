@@ -21,7 +21,7 @@ from channels_closetest import (
 )
 from channels_closetest.client_view import Replay, client_of, offered_subprotocols
 from channels_closetest.recording import Ending as RecordedEnding
-from channels_closetest.recording import Recording, is_lazy
+from channels_closetest.recording import Outcome, Recording, is_lazy
 from channels_closetest.servers import (
     DAPHNE_LARGEST_FRAME,
     DEFAULT_SERVERS,
@@ -104,9 +104,14 @@ def performed(case: Case, task: int = 0) -> Recording:
 
 
 def end(recording: Recording, ending: str) -> None:
-    exception = Boom("boom") if ending == "raise" else None
     # "wait" is a test that cancels the application.
-    recording.end("cancelled" if ending == "wait" else None, lambda: exception)
+    outcomes: dict[str, Outcome] = {
+        "wait": "cancelled",
+        "return": "returned",
+        "raise": "raised",
+        "cancel": "cancelled itself",
+    }
+    recording.end(outcomes[ending])
 
 
 # The outcomes and remedies of undeliverable events.
@@ -918,7 +923,7 @@ def test_daphne_does_not_report_a_late_crash(
     seconds: float, status: int | None
 ) -> None:
     recording = late(seconds=0)
-    recording.ending = RecordedEnding(2, 10 + seconds, None, lambda: Boom("boom"))
+    recording.ending = RecordedEnding(2, 10 + seconds, "raised")
     view = replay(recording, servers=["daphne"]).client_view()
     assert view == (status, None, [], 1006, "")
 

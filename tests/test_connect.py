@@ -220,7 +220,7 @@ async def test_connect_reads_past_frames_and_keeps_them(
             with pytest.raises(response.result) as raised:
                 await communicator.connect(timeout)
             result = raised.type
-        if len(communicator.transcript) == 1 + len(script.events):
+        if len(communicator.transcript.records) == 1 + len(script.events):
             break
         await wait_for_thread()
     assert result == response.result

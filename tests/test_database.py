@@ -1,14 +1,13 @@
 """
-The database of the test survives, connections outside a transaction are closed as
-always, and ``channels.db`` is left as it was.
+The database of the test survives, and connections outside a transaction are closed as
+always.
 """
 
 import asyncio
 import gc
 import threading
 import unittest
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -23,38 +22,22 @@ from channels.testing import WebsocketCommunicator
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.backends.sqlite3 import base as sqlite3
 from django.test import TestCase, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.database import TransactionGuard
 from tests.events import ACCEPT, CONNECT, DISCONNECT
 from tests.models import Note
 from tests.scripts import Boom, Kind, Script, scripted
-from tests.test_event_loops import eager_task_factory
 
 channels_db: Any = channels.db  # Its stubs omit what it imports.
-ORIGINAL = channels_db.close_old_connections
-ORIGINALS = ORIGINAL, channels_db.DatabaseSyncToAsync.thread_handler
 
 
 # Set when a thread has written the note "slow", and to let that thread end.
 begun, go_on = threading.Event(), threading.Event()
 # The threads in a function that may run asynchronous code.
 names_of_threads: list[str] = []
-
-
-def setUpModule() -> None:
-    # Other modules use the parent class, which leaves it replaced if two wait at once.
-    gc.collect()
-    channels_db.close_old_connections = ORIGINAL
-
-
-def is_replaced() -> bool:
-    return ORIGINALS != (
-        channels_db.close_old_connections,
-        channels_db.DatabaseSyncToAsync.thread_handler,
-    )
 
 
 async def sleep_until(condition: Callable[[], bool]) -> None:
@@ -276,7 +259,6 @@ class AsyncConsumerTests(TestCase):
         self.assertTrue(communicator.future.cancelled())
         go_on.set()
         await self.assert_survived("connect", "slow")
-        self.assertFalse(is_replaced())
 
     async def test_the_transaction_survives_nested_threads_that_outlive_the_application(
         self,
@@ -287,7 +269,6 @@ class AsyncConsumerTests(TestCase):
         with self.assertRaises(TimeoutError):
             await communicator.receive_from(0.05)
         await self.assert_survived("connect", "slow within another", "slow")
-        self.assertFalse(is_replaced())
 
     async def test_the_transaction_survives_a_garbage_collected_communicator(
         self,
@@ -338,10 +319,17 @@ class ParentTests(TransactionTestCase):
         return result
 
     def test_the_parent_class_loses_the_transaction(self) -> None:
+        close: Any = BaseDatabaseWrapper.close_if_unusable_or_obsolete
         for consumer in (AsyncNotes, SyncNotes):
-            result = self.run_plain_sleep(
-                consumer=consumer, communicator_class=WebsocketCommunicator
-            )
+            # As if no communicator of ours had been used in this process.
+            with mock.patch.object(
+                BaseDatabaseWrapper,
+                "close_if_unusable_or_obsolete",
+                getattr(close, "__wrapped__", close),
+            ):
+                result = self.run_plain_sleep(
+                    consumer=consumer, communicator_class=WebsocketCommunicator
+                )
             [(_, error)] = result.errors
             self.assertRegex(error.splitlines()[-1], "^django.db.utils.*closed")
 
@@ -477,53 +465,7 @@ async def test_an_open_connection_is_allowed_where_pytest_blocks_the_database(
     await sync_to_async(connections.close_all)()
 
 
-# channels.db afterwards.
-
-
-async def wait(communicator: RecordingWebsocketCommunicator) -> None:
-    await communicator.wait()
-
-
-async def wait_for_the_crash(communicator: RecordingWebsocketCommunicator) -> None:
-    with pytest.raises(Boom):
-        await communicator.wait()
-
-
-async def disconnect(communicator: RecordingWebsocketCommunicator) -> None:
-    await communicator.disconnect()
-
-
-async def stop(communicator: RecordingWebsocketCommunicator) -> None:
-    communicator.stop()
-    await asyncio.wait([communicator.future])
-
-
-async def cancel(communicator: RecordingWebsocketCommunicator) -> None:
-    communicator.future.cancel()
-    await asyncio.wait([communicator.future])
-
-
-async def receive_too_long(communicator: RecordingWebsocketCommunicator) -> None:
-    await communicator.receive_output()
-    with pytest.raises(TimeoutError):
-        await communicator.receive_output(0.01)
-
-
-async def wait_too_long(communicator: RecordingWebsocketCommunicator) -> None:
-    await communicator.wait(0.01)
-
-
-async def leave_the_block(communicator: RecordingWebsocketCommunicator) -> None:
-    async with communicator:
-        pass
-
-
-async def start(
-    kind: Kind, script: Script = Script((ACCEPT,))
-) -> RecordingWebsocketCommunicator:
-    communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
-    await communicator.send_input(CONNECT)
-    return communicator
+# The application's own use of channels.db.
 
 
 @pytest.fixture(params=["asgi", "async", "sync"])
@@ -532,320 +474,66 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return kind
 
 
-@pytest.mark.parametrize(
-    ("script", "end"),
-    [
-        (Script((ACCEPT,), "return"), wait),
-        (Script((ACCEPT,), "raise"), wait_for_the_crash),
-        (Script((ACCEPT,)), disconnect),
-        (Script((ACCEPT,)), stop),
-        (Script((ACCEPT,)), cancel),
-        (Script((ACCEPT,)), receive_too_long),
-        (Script((ACCEPT,)), wait_too_long),
-        (Script((ACCEPT,)), leave_the_block),
-    ],
-)
-async def test_the_original_is_restored_when_an_application_has_ended(
-    kind: Kind,
-    script: Script,
-    end: Callable[[RecordingWebsocketCommunicator], Awaitable[None]],
-) -> None:
-    communicator = await start(kind, script)
-    assert is_replaced()
-    await end(communicator)
-    await sleep_until(lambda: not is_replaced())
-
-
-async def test_the_original_is_restored_when_a_communicator_is_garbage_collected(
-    kind: Kind,
-) -> None:
-    communicator = await start(kind)
-    await communicator.receive_output()
-    assert is_replaced()
-    del communicator
-    gc.collect()
-    await sleep_until(lambda: not is_replaced())
-
-
-def test_the_original_is_restored_when_the_event_loop_is_closed_first() -> None:
-    async def answered() -> RecordingWebsocketCommunicator:
-        communicator = await start("asgi")
-        await communicator.receive_output()
-        return communicator
-
-    loop = asyncio.new_event_loop()
-    # It would report that a pending task is destroyed, which is intended here.
-    loop.set_exception_handler(lambda loop, context: None)
-    communicator = loop.run_until_complete(answered())
-    loop.close()
-    assert is_replaced()
-    del communicator
-    gc.collect()
-    assert not is_replaced()
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_the_original_is_restored_when_the_last_application_has_ended(
-    kind: Kind, order: tuple[int, int]
-) -> None:
-    communicators = [await start(kind), await start(kind)]
-    first, last = (communicators[index] for index in order)
-    await first.receive_output()
-    await last.receive_output()
-    await first.disconnect()
-    assert is_replaced()
-    await last.disconnect()
-    assert not is_replaced()
-
-
-async def test_the_original_is_restored_after_many_applications_at_once(
-    kind: Kind,
-) -> None:
-    communicators = [await start(kind) for _ in range(50)]
-    *others, last = communicators
-    await asyncio.gather(*(communicator.disconnect() for communicator in others))
-    assert is_replaced()
-    await last.disconnect()
-    await sleep_until(lambda: not is_replaced())
-
-
-def test_the_original_is_restored_after_applications_in_many_threads() -> None:
-    async def run_applications() -> None:
-        for _ in range(20):
-            communicator = await start("asgi")
-            await communicator.receive_output()
-            assert is_replaced()
-            await communicator.disconnect()
-
-    with ThreadPoolExecutor() as threads:
-        running = [threads.submit(asyncio.run, run_applications()) for _ in range(4)]
-    for thread in running:
-        thread.result()
-    assert not is_replaced()
-
-
-async def test_a_replacement_that_the_suite_made_before_is_used_and_kept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    own = mock.Mock()
-    monkeypatch.setattr(channels_db, "close_old_connections", own)
-    await (await start("sync")).disconnect()
-    own.assert_called()
-    assert channels_db.close_old_connections is own
-
-
-async def test_a_replacement_that_the_suite_makes_later_is_used_and_kept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    first = await start("sync")
-    own = channels_db.close_old_connections = mock.Mock()
-    second = await start("sync")
-    await first.disconnect()
-    await second.disconnect()
-    own.assert_called()
-    assert channels_db.close_old_connections is own
-
-
-async def test_a_replacement_that_the_suite_has_undone_is_not_used_anymore() -> None:
-    first = await start("sync")
-    with mock.patch("channels.db.close_old_connections") as own:
-        second = await start("sync")
-    own.reset_mock()
-    await first.disconnect()
-    await second.disconnect()
-    own.assert_not_called()
-    assert not is_replaced()
-
-
-async def test_the_next_communicator_restores_the_original_if_a_replacement_remained(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    communicator = await start("sync")
-    with mock.patch("channels.db.close_old_connections"):
-        await communicator.disconnect()
-    assert is_replaced()
-    await (await start("sync")).disconnect()
-    assert not is_replaced()
-
-
-async def test_the_next_communicator_replaces_an_original_that_the_suite_restores(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    first = await start("asgi")
-    channels_db.close_old_connections = ORIGINAL
-    second = await start("asgi")
-    assert channels_db.close_old_connections is not ORIGINAL
-    await first.disconnect()
-    assert channels_db.close_old_connections is not ORIGINAL
-    await second.disconnect()
-    assert not is_replaced()
-
-
-async def test_a_replacement_that_remained_restores_the_original_when_it_is_called(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A patch that ends after the application puts back what it has found."""
-    original = mock.Mock()
-    monkeypatch.setattr(channels_db, "close_old_connections", original)
-    communicator = await start("asgi")
-    with mock.patch("channels.db.close_old_connections"):
-        await communicator.disconnect()
-    assert channels_db.close_old_connections is not original
-    original.assert_not_called()
-    await database_sync_to_async(lambda: None)()
-    assert channels_db.close_old_connections is original
-    assert original.call_count == 2  # before and after, as always
-
-
-@pytest.mark.parametrize("order", ["parent ends last", "parent ends first"])
-async def test_nothing_remains_after_the_parent_class_has_waited_meanwhile(
-    order: str,
-) -> None:
-    """It replaces the same function while it waits, and puts back what it has found."""
-    communicator = await start("asgi")
-    parent = WebsocketCommunicator(scripted(Script((ACCEPT,)), "asgi"), "/")
-    receiving = asyncio.create_task(parent.receive_output())
-    await asyncio.sleep(0)
-    if order == "parent ends last":
-        await communicator.disconnect()
-    parent.input_queue.put_nowait(CONNECT)
-    await receiving
-    if order == "parent ends first":
-        await communicator.disconnect()
-    # It also replaces this function for a moment when it sends.
-    parent.input_queue.put_nowait(DISCONNECT)
-    await parent.wait()
-    await database_sync_to_async(lambda: None)()
-    assert not is_replaced()
-
-
-@pytest.mark.parametrize("is_followed", [False, True])
-async def test_a_thread_that_outlives_its_application_ends_with_what_it_began_with(
-    monkeypatch: pytest.MonkeyPatch, is_followed: bool
-) -> None:
-    """Even if another communicator has begun with another replacement."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def work() -> None:
-        begun.set()
-        assert go_on.wait(10)
-
-    class Working(AsyncWebsocketConsumer):
-        async def connect(self) -> None:
-            await database_sync_to_async(work, thread_sensitive=False)()
-
-    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    first, later = mock.Mock(), mock.Mock()
-    channels_db.close_old_connections = first
-    communicator = RecordingWebsocketCommunicator(Working.as_asgi(), "/")
+async def start(kind: Kind) -> RecordingWebsocketCommunicator:
+    communicator = RecordingWebsocketCommunicator(
+        scripted(Script((ACCEPT,)), kind), "/"
+    )
     await communicator.send_input(CONNECT)
-    await sleep_until(begun.is_set)
-    calls = first.call_count
-    communicator.stop()
-    await asyncio.wait([communicator.future])
-    channels_db.close_old_connections = later
-    following = await start("asgi") if is_followed else None
-    go_on.set()
-    await sleep_until(lambda: first.call_count + later.call_count > calls)
-    assert (first.call_count, later.call_count) == (calls + 1, 0)
-    if following is not None:
-        await following.disconnect()
-    assert channels_db.close_old_connections is later
+    return communicator
 
 
-@pytest.mark.parametrize("ending", ["wait", "return", "raise"])
-async def test_an_eager_application_is_guarded_from_its_first_step_to_its_end(
-    ending: str,
+def attributes_of_channels_db() -> dict[str, object]:
+    return {**vars(channels_db), **vars(channels_db.DatabaseSyncToAsync)}
+
+
+async def test_nothing_of_channels_db_is_replaced(kind: Kind) -> None:
+    before = attributes_of_channels_db()
+    communicator = await start(kind)
+    assert attributes_of_channels_db() == before
+    await communicator.receive_output()
+    assert attributes_of_channels_db() == before
+    await communicator.disconnect()
+    assert attributes_of_channels_db() == before
+
+
+async def test_a_replacement_of_the_suite_is_called_and_kept() -> None:
+    with mock.patch("channels.db.close_old_connections") as own:
+        await (await start("sync")).disconnect()
+        own.assert_called()
+        assert channels_db.close_old_connections is own
+
+
+# Connections of which the class defines when to close them.
+
+
+class Pooled(sqlite3.DatabaseWrapper):
+    """Gives every connection back, as backends do that have a pool of them."""
+
+    def __init__(self, in_atomic_block: bool) -> None:
+        super().__init__({})
+        self.in_atomic_block = in_atomic_block
+        self.was_closed = False
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """Close it."""
+        self.was_closed = True
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_a_backend_that_closes_its_connections_spares_transactions(
+    in_transaction: bool,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    loop.set_task_factory(eager_task_factory())
-    seen = []
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(is_replaced())
-        await send(ACCEPT)
-        if ending == "raise":
-            raise Boom("boom")
-        if ending == "wait":
-            await receive()
-            seen.append(is_replaced())
-
-    async def use() -> None:
-        async with RecordingWebsocketCommunicator(application, "/") as communicator:
-            assert not is_replaced()
-            communicator.future
-            assert seen == [True]
-
     for _ in range(2):
-        seen.clear()
-        if ending == "raise":
-            with pytest.raises(Boom):
-                await use()
-        else:
-            await use()
-        assert all(seen) and not is_replaced()
-    loop.set_task_factory(None)
+        await (await start("asgi")).disconnect()
+    connection = Pooled(in_transaction)
+    connection.close_if_unusable_or_obsolete()
+    assert connection.was_closed is not in_transaction
+    method: Any = Pooled.close_if_unusable_or_obsolete
+    assert method.__doc__ == "Close it."
+    assert not hasattr(method.__wrapped__, "__wrapped__")
 
 
-async def test_the_original_is_restored_when_an_eager_application_has_crashed() -> None:
-    asyncio.get_running_loop().set_task_factory(eager_task_factory())
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        raise Boom("boom")
-
-    with pytest.raises(Boom):
-        await RecordingWebsocketCommunicator(application, "/").connect()
-    asyncio.get_running_loop().set_task_factory(None)
-    assert not is_replaced()
-
-
-@pytest.mark.parametrize("threshold", range(1, 21))
-def test_a_guard_may_be_collected_while_the_next_one_is_made(threshold: int) -> None:
-    """Whichever object it is that the interpreter makes when it collects garbage."""
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.disable()
-    try:
-        first: Any = TransactionGuard()
-        first.itself = first
-        del first
-        assert is_replaced()
-        gc.set_threshold(threshold)
-        gc.enable()
-        second = TransactionGuard()
-        gc.disable()
-        assert is_replaced()
-        second.release()
-        gc.collect()
-        assert not is_replaced()
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.enable()
-
-
-async def wait_two_at_once(communicator_class: type[WebsocketCommunicator]) -> None:
-    application = scripted(Script((ACCEPT,)), "asgi")
-    communicators = [communicator_class(application, "/") for _ in range(2)]
-    waiting = [asyncio.create_task(it.receive_output()) for it in communicators]
-    await asyncio.sleep(0)
-    for communicator, task in zip(communicators, waiting):
-        communicator.input_queue.put_nowait(CONNECT)
-        await task
-    for communicator in communicators:
-        await communicator.disconnect()
-
-
-async def test_the_original_is_restored_when_two_have_waited_at_once() -> None:
-    await wait_two_at_once(RecordingWebsocketCommunicator)
-    assert not is_replaced()
-
-
-async def test_the_parent_class_leaves_a_replacement_when_two_wait_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channels_db, "close_old_connections", ORIGINAL)
-    await wait_two_at_once(WebsocketCommunicator)
-    assert is_replaced()
+async def test_a_mock_of_the_suite_is_not_wrapped() -> None:
+    with mock.patch.object(BaseDatabaseWrapper, "close_if_unusable_or_obsolete") as own:
+        await (await start("asgi")).disconnect()
+        assert BaseDatabaseWrapper.close_if_unusable_or_obsolete is own

@@ -67,7 +67,7 @@ async def end_in_test(server: Server, name: str) -> Event:
 
     async with Communicator(application, "/") as communicator:
         await communicator.send_input(CONNECT)
-        while len(communicator.transcript) <= len(CONVERSATIONS[name]):
+        while len(communicator.transcript.records) <= len(CONVERSATIONS[name]):
             await asyncio.sleep(0)
     return received[0]
 
@@ -170,7 +170,7 @@ async def test_an_explicit_disconnect_has_the_code_of_the_test() -> None:
     communicator = communicator_for(script(close()))
     await communicator.connect()
     await communicator.disconnect(4000)
-    assert communicator.transcript[-1].event == {**DISCONNECT, "code": 4000}
+    assert communicator.transcript.records[-1].event == {**DISCONNECT, "code": 4000}
 
 
 async def test_async_with_sends_no_second_disconnect() -> None:
@@ -185,6 +185,6 @@ async def test_async_with_sends_no_second_disconnect() -> None:
         await communicator.connect()
         await communicator.send_input(DISCONNECT)
         asyncio.get_running_loop().call_soon(released.set)
-    kinds = [record.event["type"] for record in communicator.transcript]
+    kinds = [record.event["type"] for record in communicator.transcript.records]
     assert kinds.count("websocket.disconnect") == 1
     assert not communicator.future.cancelled()

@@ -804,7 +804,7 @@ async def test_a_block_in_which_an_eager_application_ends_in_its_first_step(
     async def use() -> list[object]:
         async with RecordingWebsocketCommunicator(application, "/") as communicator:
             communicator.future
-        return [event for _, event, _ in communicator.transcript]
+        return [event for _, event, _ in communicator.transcript.records]
 
     if ending == "raise":
         assert type(await failure(use())) is Boom

@@ -16,7 +16,7 @@ import pytest
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE_WITH_REASON, FRAME, JSON_FRAME, send
+from tests.events import ACCEPT, CLOSE_WITH_REASON, JSON_FRAME, send
 from tests.helpers import (
     TESTS,
     CommunicatorClass,
@@ -30,7 +30,6 @@ from tests.helpers import (
     only_note,
     readable,
 )
-from tests.hostile import HOSTILE
 from tests.scripts import Boom, Script, scripted
 from tests.test_idioms import connected, sending
 
@@ -447,31 +446,3 @@ async def test_a_singleton_of_the_test_carries_the_transcripts_of_its_block() ->
     for number in range(3):
         assert await failure(use(number)) is boom
         assert headings(boom) == [f"/inner/{number}/", f"/outer/{number}/"]
-
-
-# Transcripts as values.
-
-
-async def test_two_transcripts_of_the_same_moment_are_equal() -> None:
-    communicator = await having_sent(ACCEPT, JSON_FRAME)
-    first = communicator.transcript
-    assert first == communicator.transcript and not first != communicator.transcript
-    assert first[:] == communicator.transcript[:]
-    await communicator.send_to("text")
-    assert first != communicator.transcript and not first == communicator.transcript
-    second = communicator.transcript
-    communicator.stop()
-    await asyncio.wait([communicator.future])
-    assert communicator.transcript == communicator.transcript != second
-    assert first != list(first) and first != "text"
-
-
-async def test_transcripts_of_two_communicators_differ() -> None:
-    first, second = [await having_sent(ACCEPT) for _ in range(2)]
-    assert first.transcript != second.transcript
-
-
-async def test_transcripts_of_events_that_cannot_be_compared_are_equal() -> None:
-    communicator = await having_sent(ACCEPT, {**FRAME, "text": HOSTILE})
-    await communicator.send_input({"type": "websocket.receive", "list": [HOSTILE]})
-    assert communicator.transcript == communicator.transcript

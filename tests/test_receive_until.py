@@ -29,7 +29,7 @@ async def left(communicator: RecordingWebsocketCommunicator) -> list[Any]:
 async def until_it_waits(communicator: RecordingWebsocketCommunicator) -> None:
     """Wait until a call has looked at the frame of the application, and waits."""
     queue: Any = communicator.output_queue
-    while not (len(communicator.transcript) and queue._waiters):
+    while not (len(communicator.transcript.records) and queue._waiters):
         await asyncio.sleep(0)
 
 

@@ -122,7 +122,7 @@ async def test_close_code_is_that_of_the_first_close(read_between: bool) -> None
 async def wait_until_sent(
     communicator: RecordingWebsocketCommunicator, *events: Event
 ) -> None:
-    while len(communicator.transcript) < 1 + len(events):
+    while len(communicator.transcript.records) < 1 + len(events):
         assert not communicator.future.done()
         await asyncio.sleep(0)
 
@@ -198,7 +198,7 @@ async def test_the_records_are_snapshots() -> None:
     await communicator.connect()
     await communicator.receive_output()
     view, undeliverable = communicator.client_view, communicator.undeliverable
-    transcript = communicator.transcript
+    transcript = communicator.transcript.records
     await communicator.send_to("more")
     await communicator.receive_output()
     assert len(communicator.client_view.messages) == 2

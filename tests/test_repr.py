@@ -44,7 +44,7 @@ async def test_repr_shows_path_state_and_messages(
 ) -> None:
     communicator = client(*events, ending=ending)
     task = asyncio.ensure_future(communicator.connect(LONG))
-    while len(communicator.transcript) < 1 + len(events):
+    while len(communicator.transcript.records) < 1 + len(events):
         await asyncio.sleep(0)
     if ending != "wait":
         await asyncio.wait([communicator.future])

@@ -229,7 +229,7 @@ async def test_a_class_of_another_library_before_the_class(
     await communicator.disconnect()
     assert communicator.scope["subprotocols"] == ["chat"]
     if issubclass(communicator_class, RecordingWebsocketCommunicator):
-        assert len(communicator.transcript) == 5
+        assert len(communicator.transcript.records) == 5
 
 
 async def test_the_class_before_a_class_of_another_library() -> None:
@@ -240,4 +240,4 @@ async def test_the_class_before_a_class_of_another_library() -> None:
     assert await communicator.connect() == (True, None)
     assert await communicator.greet() == "hello"
     await communicator.disconnect()
-    assert len(communicator.transcript) == 5
+    assert len(communicator.transcript.records) == 5

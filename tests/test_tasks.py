@@ -44,7 +44,7 @@ async def outcomes_of(handler: Handler, events: int) -> list[str]:
     application = Handling.as_asgi(handler=handler)
     async with RecordingWebsocketCommunicator(application, "/") as communicator:
         await communicator.send_input(CONNECT)
-        while len(communicator.transcript) < 1 + events:
+        while len(communicator.transcript.records) < 1 + events:
             await asyncio.sleep(0)
         return [found.outcome for found in communicator.undeliverable]
 
@@ -202,7 +202,7 @@ async def test_a_task_may_send_after_the_application_has_returned(
     communicator.servers = [server]
     await communicator.connect()
     await asyncio.wait([communicator.future])
-    while len(communicator.transcript) < 3:
+    while len(communicator.transcript.records) < 3:
         await asyncio.sleep(0)
     view = communicator.client_view
     assert (view.messages, view.close_code) == ([] if count else ["hello"], code)
@@ -253,7 +253,7 @@ async def test_the_cancellation_by_a_test_is_invisible_to_the_client() -> None:
     )
     communicator.servers = ["hypercorn"]
     await communicator.send_input(CONNECT)
-    while len(communicator.transcript) < 2:
+    while len(communicator.transcript.records) < 2:
         await asyncio.sleep(0)
     communicator.future.cancel()
     await asyncio.wait([communicator.future])

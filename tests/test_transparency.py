@@ -215,7 +215,7 @@ async def test_a_transcript_has_real_times_while_those_of_the_test_are_frozen() 
         await communicator.send_input(CONNECT)
         for _ in range(3):
             await communicator.receive_output(LONG)
-    connect, *_, last = communicator.transcript
+    connect, *_, last = communicator.transcript.records
     assert last.seconds - connect.seconds >= 0.03
 
 

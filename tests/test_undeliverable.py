@@ -85,7 +85,7 @@ async def test_unknown_servers_do_not_start_the_application() -> None:
     assert communicator._future is None
     communicator.servers = ("daphne",)
     assert await communicator.connect() == (True, None)
-    assert len(communicator.transcript) == 2
+    assert len(communicator.transcript.records) == 2
     await communicator.disconnect()
 
 
