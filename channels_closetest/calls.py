@@ -40,7 +40,7 @@ from .failures import (
     format_waited_before,
 )
 from .recording import event_type
-from .servers import DEFAULT_SERVERS, SERVERS, ServerName
+from .servers import SERVERS, ServerName
 from .stuck import find_source, format_task
 from .transcript import (
     HERE,
@@ -119,7 +119,7 @@ class CallState:
 class ExplainedCommunicator(RecordingApplicationCommunicator):
     """A communicator whose calls may be ``explained``."""
 
-    servers: Sequence[ServerName] = DEFAULT_SERVERS
+    servers: Sequence[ServerName] = SERVERS
     """The servers that you deploy on; by default Daphne, Uvicorn and Hypercorn.
 
     ``client_view`` is about the first of them, ``undeliverable`` and ``strict`` about
@@ -150,7 +150,7 @@ def explained(method: _Method) -> _Method:
     async def call(self: ExplainedCommunicator, /, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         try:
-            if self.servers is not DEFAULT_SERVERS or self.timeout_factor != 1:
+            if self.servers is not SERVERS or self.timeout_factor != 1:
                 _check_attributes(self)
             result = method(self, *args, **kwargs)
             return await (_strictly(self, result) if self.strict else result)
@@ -236,7 +236,7 @@ def explain_with_transcript(
     try:
         servers = known_servers(communicator)
     except ValueError:
-        servers = DEFAULT_SERVERS
+        servers = SERVERS
     with contextlib.suppress(Exception):
         add_transcript(exception, transcript_of(communicator, servers), failed)
 
@@ -343,7 +343,7 @@ def _fail_on_undeliverable(communicator: ExplainedCommunicator) -> None:
     state.failed_findings = len(findings)
     if new:
         hint = ""
-        if communicator.servers is DEFAULT_SERVERS:
+        if communicator.servers is SERVERS:
             hint = "" if all(it.is_everywhere for it in new) else NAME_SERVERS
         raise AssertionError(format_strict(new, hint))
 

@@ -30,7 +30,7 @@ from .client_view import ClientView, Undeliverable
 from .failures import format_denied, format_no_answer
 from .reading import KeptPayloads, Reading, Search
 from .recording import DenialResponse, close_code, close_reason, has_more_body
-from .servers import DEFAULT_SERVERS, disconnect_event
+from .servers import SERVERS, disconnect_event
 from .transcript import Transcript, format_path, format_progress
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
@@ -357,7 +357,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         If it is cancelled, the application goes on running and no event is lost.
         """
         __tracebackhide__ = True
-        is_plain = self.servers is DEFAULT_SERVERS and self.timeout_factor == 1
+        is_plain = self.servers is SERVERS and self.timeout_factor == 1
         if self.strict or not is_plain:
             return await self.__receive_output(timeout)
         run = self._application_run

@@ -28,7 +28,7 @@ from .calls import belongs_to, known_servers, without_our_frames
 from .client_view import Finding, Replay, client_of
 from .communicator import RecordingWebsocketCommunicator
 from .report import Found
-from .servers import DEFAULT_SERVERS
+from .servers import SERVERS
 from .stuck import find_source
 from .transcript import HERE, LIBRARIES, format_event, format_path
 
@@ -214,7 +214,7 @@ def _servers_of(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]
     try:
         return known_servers(communicator)
     except ValueError:
-        return DEFAULT_SERVERS  # and the calls raise it
+        return SERVERS  # and the calls raise it
 
 
 def _find_place(

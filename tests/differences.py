@@ -3,7 +3,6 @@
 from itertools import product
 
 from tests.cases import MALFORMED_BODIES, MALFORMED_STARTS
-from tests.events import BODY, close
 from tests.servers import Server
 
 #: A server, and the name of a case.
@@ -33,12 +32,6 @@ IN_CAPITALS = on(
     "hypercorn",
     "accepts None of ('y',) with header [(b'Sec-WebSocket-Protocol', b'y')]",
 )
-REFUSED_BEFORE = on(
-    "granian",
-    "closes, accepts, sends a frame",
-    kinds=(" (async)", " (sync)", TASKS),
-) | on("granian", "closes, denies")
-CLOSE_AND_BODY = [close(), BODY]
 
 CLIENT_VIEW_DIFFERS: dict[str, Differences] = {
     "An exception that a consumer suppresses is in no event.": {
@@ -92,30 +85,6 @@ CLIENT_VIEW_DIFFERS: dict[str, Differences] = {
         "denies with header b'x y': b'b'",
         "denies with header b':x': b'b'",
     ),
-    "Granian converts or ignores it; the table has it raise, or checks it at once.": {
-        *on(
-            "granian",
-            "accepts b'y' of y",
-            "denies with status 600",
-            "denies with status 101",
-            "accepts, closes({'code': True})",
-            "accepts, sends {'bytes': [1, 2]}",
-            "accepts, sends {'text': b't', 'bytes': None}",
-            "starts to deny with {'status': 600, 'headers': []}, closes",
-        ),
-        *on(
-            "granian",
-            "denies with status -1",
-            "before accept:"
-            " {'type': 'http.response.start', 'status': 200, 'headers': []}",
-            kinds=NOT_TASKS,
-        ),
-    },
-    "A refusal of Granian is not final.": {
-        *REFUSED_BEFORE,
-        *on("granian", f"starts to deny, then {CLOSE_AND_BODY}"),
-        *on("granian", f"denies in part, then {CLOSE_AND_BODY}", kinds=ONLY_TASKS),
-    },
 }
 UNDELIVERABLE_DIFFERS: dict[str, Differences] = {
     "To the client, this is not a denial, but an acceptance that it rejects.": {
@@ -124,20 +93,15 @@ UNDELIVERABLE_DIFFERS: dict[str, Differences] = {
     },
     "To Hypercorn, None is the end of the application.": NONE_IS_THE_END,
     "Hypercorn finds the header in lower case only, as ASGI has it.": IN_CAPITALS,
-    "A refusal of Granian is not final.": REFUSED_BEFORE,
-    "Granian raises; the table has it send an empty frame.": on(
-        "granian", "accepts, sends {'text': b't', 'bytes': None}", kinds=NOT_TASKS
+    "The server drops the header, and sends an equal one of its own.": on(
+        "daphne",
+        *(
+            f"accepts y of ('y',) with header [({name!r}, b'y')]"
+            for name in (b"sec-websocket-protocol", b"Sec-WebSocket-Protocol")
+        ),
     ),
-    "An empty frame is what was meant.": on("granian", "accepts, sends lazy "),
-    "The server drops the header, and sends an equal one of its own.": {
-        difference
-        for name in (b"sec-websocket-protocol", b"Sec-WebSocket-Protocol")
-        for case in [f"accepts y of ('y',) with header [({name!r}, b'y')]"]
-        for difference in on("daphne", case) | on("granian", case)
-    },
     "Without the part that raised, the response is what was meant.": {
         *on("uvicorn", "denies without body at first", kinds=ONLY_TASKS),
-        *on("granian", "denies without body at first", kinds=ONLY_TASKS),
         *on(
             "uvicorn",
             "denies in part, then without body, then with one",

@@ -17,7 +17,7 @@ from channels_closetest import (
     RecordingWebsocketCommunicator,
     UndeliverableWarning,
 )
-from channels_closetest.servers import DEFAULT_SERVERS, ServerName
+from channels_closetest.servers import SERVERS, ServerName
 from tests.events import CONNECT, HEADERS
 from tests.scripts import Kind, Script, scripted
 from tests.servers import Case
@@ -86,7 +86,7 @@ async def having_sent(
     kind: Kind = "asgi",
     path: str = "/ws/?token=old",
     subprotocols: Sequence[str] = (),
-    servers: Sequence[ServerName] = DEFAULT_SERVERS,
+    servers: Sequence[ServerName] = SERVERS,
 ) -> RecordingWebsocketCommunicator:
     """Return a communicator whose application has sent these events, all unread."""
     communicator = RecordingWebsocketCommunicator(

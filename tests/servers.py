@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -21,32 +21,17 @@ from websockets.typing import Subprotocol
 
 from tests.scripts import Kind, Script, to_query_string
 
-Server = Literal["daphne", "uvicorn", "hypercorn", "granian"]
+Server = Literal["daphne", "uvicorn", "hypercorn"]
 
 COMMAND_LINES: dict[Server, str] = {
     "daphne": "daphne -b 127.0.0.1 -p {port} {application}",
     "uvicorn": "uvicorn --host 127.0.0.1 --port {port} {application}",
     "hypercorn": "hypercorn -b 127.0.0.1:{port} {application}",
-    "granian": (
-        "granian --interface asgi --workers 1"
-        " --host 127.0.0.1 --port {port} {application}"
-    ),
 }
 
 # Seconds without a frame after which a client stops waiting. Daphne reports a crash up
 # to one second late.
 TIMEOUT = 10.0
-
-
-START = "websocket.http.response.start"
-
-
-def has_name_twice(start: dict[str, Any]) -> bool:
-    headers = start.get("headers")
-    if not isinstance(headers, list) or not all(len(header) == 2 for header in headers):
-        return False
-    names = [name.lower() for name, _ in headers]
-    return len(set(names)) < len(names)
 
 
 class Case(NamedTuple):
@@ -55,21 +40,6 @@ class Case(NamedTuple):
     subprotocols: Sequence[str] = ()
     #: The code and reason with which the client closes, when it has received a frame.
     leaves: tuple[int | None, str] | None = None
-
-    @property
-    def spoils_granian(self) -> bool:
-        """
-        Whether the worker of Granian panics, and ends with all its connections.
-
-        It does so for a denial response with an invalid status, or with two headers of
-        one name.
-        """
-        return any(
-            isinstance(event, dict)
-            and event.get("type") == START
-            and (event.get("status") in (0, 1, 99, 1000) or has_name_twice(event))
-            for event in self.script.events
-        )
 
     @property
     def spoils_daphne(self) -> bool:
@@ -146,7 +116,7 @@ def serving(
                 time.sleep(0.05)
             yield f"ws://127.0.0.1:{port}"
         finally:
-            # Kill the whole group: Hypercorn and Granian serve from a child process.
+            # Kill the whole group: Hypercorn serves from a child process.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -24,7 +24,6 @@ from channels_closetest.recording import Ending as RecordedEnding
 from channels_closetest.recording import Outcome, Recording, is_lazy
 from channels_closetest.servers import (
     DAPHNE_LARGEST_FRAME,
-    DEFAULT_SERVERS,
     ENDINGS,
     RULES,
     SERVERS,
@@ -66,7 +65,7 @@ each_server = pytest.mark.parametrize("server", SERVERS)
 
 def record(
     *events: object,
-    servers: Sequence[str] = DEFAULT_SERVERS,
+    servers: Sequence[str] = SERVERS,
     offered: Sequence[str] = (),
     ending: Ending = "wait",
 ) -> Replay:
@@ -85,7 +84,7 @@ def recorded(*events: object, ending: Ending = "wait") -> Recording:
 
 def replay(
     recording: Recording,
-    servers: Sequence[str] = DEFAULT_SERVERS,
+    servers: Sequence[str] = SERVERS,
     offered: Sequence[str] = (),
 ) -> Replay:
     replay = Replay(tuple(servers), Client(tuple(offered)))
@@ -305,10 +304,10 @@ def test_an_event_is_judged_by_the_servers_on_which_it_differs() -> None:
 @pytest.mark.parametrize(
     ("headers", "servers", "is_partial"),
     [
-        ([(b"x-version", b"1")], ["daphne", "granian"], True),
-        # Daphne and Granian leave them out, Uvicorn and Hypercorn fail.
-        ([(b"x version", b"1")], ["daphne", "granian"], True),
-        ([(b"x version", b"1")], ["daphne", "uvicorn", "granian"], False),
+        ([(b"x-version", b"1")], ["daphne"], True),
+        # Daphne leaves them out, Uvicorn and Hypercorn fail.
+        ([(b"x version", b"1")], ["daphne"], True),
+        ([(b"x version", b"1")], ["daphne", "uvicorn"], False),
         ([(b"x version", b"1")], ["hypercorn"], False),
     ],
 )
@@ -721,7 +720,7 @@ def test_no_server_passes_headers_that_are_not_pairs_of_bytes(
 ) -> None:
     client = client_of({"headers": headers})
     assert client.has_valid_headers is is_valid
-    replayed = Replay(DEFAULT_SERVERS, client)
+    replayed = Replay(SERVERS, client)
     recording = conversation(CONNECT, accept())
     replayed.advance(recording.records, 2, None)
     assert replayed.undeliverable() == (
@@ -903,7 +902,7 @@ def test_daphne_drops_a_connection_that_is_not_answered_within_5_seconds(
     ]
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
 def test_other_servers_wait_for_the_response(server: str) -> None:
     replayed = replay(late(accept(), seconds=60), servers=[server])
     assert replayed.client_view().status == 101
@@ -944,7 +943,6 @@ def test_a_second_connect_does_not_start_the_time_again() -> None:
         ("daphne", 1000, ""),
         ("uvicorn", 4000, "bye"),
         ("hypercorn", 4000, "bye"),
-        ("granian", 4000, "bye"),
     ],
 )
 def test_a_client_that_closes_receives_what_its_server_answers(
@@ -1011,8 +1009,7 @@ def test_the_client_does_not_see_that_the_application_is_cancelled(
     [
         ([], SERVERS),
         ([DENIAL], SERVERS[1:]),
-        # Granian takes a body in one part only.
-        ([DENIAL, PART], DEFAULT_SERVERS[1:]),
+        ([DENIAL, PART], SERVERS[1:]),
     ],
 )
 @pytest.mark.parametrize("ending", ["raise", "return"])
@@ -1138,7 +1135,7 @@ def test_each_event_is_judged_once_however_often_client_view_is_read(
     count = len(rules_asked)
 
     recording = Recording()
-    bit_by_bit = Replay(DEFAULT_SERVERS, Client(()))
+    bit_by_bit = Replay(SERVERS, Client(()))
     for event in events:
         recording.add("send", event)
         bit_by_bit.advance(recording.records, len(recording.records), None)
@@ -1227,7 +1224,6 @@ def test_a_denial_with_status_101_is_a_response_that_the_client_rejects() -> Non
     [
         ("daphne", (101, None, ["hello"], None, None)),
         ("uvicorn", (500, None, [], 1006, "")),
-        ("granian", (403, None, [], 1006, "")),
     ],
 )
 def test_on_daphne_a_task_can_accept_after_the_application_has_returned(

@@ -19,10 +19,6 @@ from tests.events import CONNECT, DISCONNECT, Event, accept, close
 from tests.helpers import communicator_for
 from tests.servers import TIMEOUT, Server, connect_without_redirects, serving
 
-# Granian tells an application neither that the client has left during the handshake nor
-# that it has received a denial response.
-NOT_TOLD = {("granian", "waits"), ("granian", "denies")}
-
 
 async def end_of(url: str, number: int) -> Event:
     """Return what the conversation with this number has ended with."""
@@ -74,15 +70,10 @@ async def end_in_test(server: Server, name: str) -> Event:
 
 @pytest.mark.parametrize("server", SERVERS)
 async def test_async_with_sends_the_disconnect_of_the_server(server: Server) -> None:
-    names = [name for name in CONVERSATIONS if (server, name) not in NOT_TOLD]
+    names = list(CONVERSATIONS)
     with serving(server, application="tests.disconnects:application") as url:
         on_server = await asyncio.wait_for(ends_on_server(url, names), timeout=60)
     assert {name: await end_in_test(server, name) for name in names} == on_server
-
-
-async def test_async_with_sends_what_granian_sends_after_the_handshake() -> None:
-    for name in ("waits", "denies"):
-        assert (await end_in_test("granian", name))["code"] == 1005
 
 
 # What the README says of the ends that no call of a communicator stands for.
@@ -90,7 +81,6 @@ CODES: dict[Server, dict[str, int | None]] = {
     "daphne": {"no code": None, "4000": 4000, "1001": 1001, "cut": 1006},
     "uvicorn": {"no code": 1005, "4000": 4000, "1001": 1001, "cut": 1005},
     "hypercorn": {"no code": 1006, "4000": 1006, "1001": 1006, "cut": 1006},
-    "granian": {"no code": 1005, "4000": 4000, "1001": 1001, "cut": 1005},
 }
 
 

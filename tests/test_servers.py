@@ -21,6 +21,7 @@ from channels_closetest import (
 )
 from channels_closetest.calls import replay_of
 from channels_closetest.recording import Recording, payload
+from channels_closetest.servers import SERVERS
 from tests.cases import (
     CLOSE_4000,
     CONSUMERS,
@@ -50,7 +51,6 @@ from tests.events import (
 from tests.scripts import Boom, Kind, Script, scripted
 from tests.servers import Case, Observed, Server, observe, observe_all, serving
 
-SERVERS: list[Server] = ["daphne", "uvicorn", "hypercorn", "granian"]
 KINDS: list[Kind] = ["async", "sync", "tasks"]
 
 # What a consumer may send, in any order.
@@ -136,7 +136,6 @@ CASES = {
     **{
         f"{name} (tasks)": case._replace(kind="tasks")
         for name, case in MORE_CASES.items()
-        if not case.spoils_granian
     },
     **LATE_CASES,
     **{f"random {number}": case for number, case in enumerate(random_cases(150))},
@@ -153,24 +152,16 @@ class Observations(NamedTuple):
     paths: dict[str, Observed]
 
 
-SPOILING_GRANIAN = [name for name, case in CASES.items() if case.spoils_granian]
-
-
 async def observe_everything(urls: dict[Server, str]) -> dict[Server, Observations]:
-    observed = await asyncio.gather(
-        *(
-            observe_server(url, set(SPOILING_GRANIAN if server == "granian" else ()))
-            for server, url in urls.items()
-        )
-    )
+    observed = await asyncio.gather(*(observe_server(url) for url in urls.values()))
     return dict(zip(urls, observed))
 
 
-async def observe_server(url: str, left_out: set[str]) -> Observations:
+async def observe_server(url: str) -> Observations:
     floods = [name for name in CASES if name.startswith(FLOOD)]
     # Those that close come last: they are quick.
     others = sorted(
-        (name for name in CASES if name not in floods and name not in left_out),
+        (name for name in CASES if name not in floods),
         key=lambda name: any(
             word[0] == "close" for word, _ in words_of_events(CASES[name])
         ),
@@ -194,10 +185,6 @@ def observations() -> dict[Server, Observations]:
         urls = {server: stack.enter_context(served(server)) for server in SERVERS}
         everything = asyncio.wait_for(observe_everything(urls), timeout=200)
         observations = asyncio.run(everything)
-    for name in SPOILING_GRANIAN:
-        with served("granian") as url:
-            observed = asyncio.run(observe(url, CASES[name]))
-            observations["granian"].cases[name] = observed
     return observations
 
 
@@ -389,9 +376,7 @@ def understood_by_browser(case: Case, got: Observed) -> list[Word]:
         if word[0] == "denial" and word[1] == got.status:
             headers = [header for header in word[2] if header in got.headers]
             return [("denial", got.status, headers, got.body)]
-    # Granian also reports with 403 that the application has ended.
-    closes = any(word[0] == "close" for word in sent)
-    return [("close", None, "")] if got.status == 403 and closes else []
+    return [("close", None, "")] if got.status == 403 else []
 
 
 def compare_words(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.servers import DEFAULT_SERVERS, SERVERS, ServerName
+from channels_closetest.servers import SERVERS, ServerName
 from tests.cases import CLOSE_4000, script
 from tests.events import (
     ACCEPT,
@@ -200,7 +200,7 @@ POLICY = (
 
 @pytest.mark.parametrize(
     ("servers", "hint"),
-    [(("uvicorn", "daphne"), ""), (DEFAULT_SERVERS, NAME_SERVERS)],
+    [(("uvicorn", "daphne"), ""), (SERVERS, NAME_SERVERS)],
     ids=["its own", "the default"],
 )
 async def test_strict_names_the_servers_that_differ(

@@ -232,7 +232,7 @@ async def cancelling_itself(scope: Any, receive: Any, send: Send) -> None:
 
 @pytest.mark.parametrize(
     ("server", "code"),
-    [("daphne", None), ("uvicorn", 1006), ("hypercorn", 1011), ("granian", 1005)],
+    [("daphne", None), ("uvicorn", 1006), ("hypercorn", 1011)],
 )
 async def test_a_cancelled_error_of_the_application_is_like_returning(
     server: ServerName, code: int | None

@@ -74,7 +74,7 @@ async def test_unknown_servers_are_a_value_error_from_the_first_call(
         await call(communicator)
     assert str(raised.value) == (
         "servers must be a list or tuple with one or more of"
-        f" ('daphne', 'uvicorn', 'hypercorn', 'granian'), but is {servers!r}"
+        f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
     )
 
 
@@ -115,7 +115,7 @@ def test_the_error_for_unknown_servers_names_them(servers: Any, name: str) -> No
             getattr(Elsewhere(scripted(Script(()), "async"), "/ws/"), name)
         assert str(raised.value) == (
             "servers must be a list or tuple with one or more of"
-            f" ('daphne', 'uvicorn', 'hypercorn', 'granian'), but is {servers!r}"
+            f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
         )
 
     asyncio.run(look())

@@ -21,7 +21,7 @@ from tests.scripts import application
 
 
 class Strict(RecordingWebsocketCommunicator):
-    servers = ("uvicorn", "hypercorn", "daphne", "granian")
+    servers = ("uvicorn", "hypercorn", "daphne")
     strict = True
     timeout_factor = 2.5
 
@@ -49,7 +49,7 @@ def scope(communicator: RecordingWebsocketCommunicator, user: object) -> None:
     communicator.scope["user"] = user
     communicator.scope["url_route"] = {"args": (), "kwargs": {"room": "lobby"}}
     communicator.scope["extensions"] = {"websocket.http.response": {}}
-    communicator.servers = ["granian"]
+    communicator.servers = ["uvicorn"]
 
 
 async def calls(communicator: RecordingWebsocketCommunicator) -> None:

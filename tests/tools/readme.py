@@ -210,12 +210,12 @@ PHASES: dict[rules.Phase, str] = {
 }
 #: A client that has disconnected receives nothing. That needs no table.
 PHASES_WITHOUT_TABLE: set[rules.Phase] = {"client_left"}
-#: The phases in which a server never is: Daphne ignores a denial response, Granian
-#: takes its body in one part only, and Daphne alone limits the time.
+#: The phases in which a server never is: Daphne ignores a denial response, and Daphne
+#: alone limits the time.
 UNKNOWN_PHASES: dict[rules.Phase, set[str]] = {
     "denial": {"daphne"},
-    "body": {"daphne", "granian"},
-    "timed_out": {"uvicorn", "hypercorn", "granian"},
+    "body": {"daphne"},
+    "timed_out": {"uvicorn", "hypercorn"},
 }
 #: The names that the transcript uses.
 EVENTS = {
