@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.http11 import Response
@@ -40,6 +41,16 @@ class Case(NamedTuple):
     subprotocols: Sequence[str] = ()
     #: The code and reason with which the client closes, when it has received a frame.
     leaves: tuple[int | None, str] | None = None
+    #: Where the application is that does not perform the script.
+    path: str = ""
+
+    @property
+    def is_flood(self) -> bool:
+        return len(self.script.events) > 1000
+
+    @property
+    def closes(self) -> bool:
+        return "websocket.close" in str(self.script.events)
 
     @property
     def spoils_daphne(self) -> bool:
@@ -56,6 +67,15 @@ class Case(NamedTuple):
             and event["subprotocol"] not in self.subprotocols
             for event in self.script.events
         )
+
+
+def selected(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Return the parameters of the tests of this module that pytest is going to run."""
+    return [
+        item.callspec.params
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path
+    ]
 
 
 class Observed(NamedTuple):
@@ -160,9 +180,9 @@ async def observe(url: str, case: Case) -> Observed:
     close_reason: str | None = ""
 
     async def receive_all(connection: ClientConnection) -> None:
-        with suppress(ConnectionClosed):
-            async for message in connection:
-                messages.append(message)
+        with suppress(ConnectionClosed, TimeoutError):
+            while True:
+                messages.append(await asyncio.wait_for(connection.recv(), TIMEOUT))
                 if case.leaves is not None:
                     code, reason = case.leaves
                     # Without a code, a browser's close() sends none.
@@ -170,7 +190,7 @@ async def observe(url: str, case: Case) -> Observed:
 
     try:
         async with connect_without_redirects(
-            f"{url}/?{to_query_string(case.script, case.kind)}",
+            f"{url}/{case.path}?{to_query_string(case.script, case.kind)}",
             subprotocols=[Subprotocol(name) for name in case.subprotocols] or None,
             proxy=None,
             open_timeout=TIMEOUT,
@@ -181,11 +201,7 @@ async def observe(url: str, case: Case) -> Observed:
         ) as connection:
             response = connection.response
             subprotocol = connection.subprotocol
-            receiving = asyncio.create_task(receive_all(connection))
-            received = -1
-            while not receiving.done() and received < len(messages):
-                received = len(messages)
-                await asyncio.wait([receiving], timeout=TIMEOUT)
+            await receive_all(connection)
             close_code = connection.close_code
             close_reason = connection.close_reason
     except InvalidStatus as rejection:
@@ -205,27 +221,30 @@ async def observe(url: str, case: Case) -> Observed:
     )
 
 
-async def observe_all(url: str, cases: Sequence[Case]) -> list[Observed]:
+async def observe_all(url: str, cases: Mapping[str, Case]) -> dict[str, Observed]:
     """
     Observe many cases concurrently, because many of them take long.
 
-    Those that spoil Daphne come last: they are not affected themselves, but later
-    clients of the server are. A flood of frames keeps a server from responding to
-    other clients: observe it alone.
+    What takes longer than a second waits for what may never come, and keeps the server
+    no longer busy: meanwhile, others begin. A flood of frames keeps a server from
+    responding to other clients, and is observed alone. Those that spoil Daphne come
+    last: they are not affected themselves, but later clients of the server are.
     """
-    observed: dict[int, Observed] = {}
-    at_once = asyncio.Semaphore(50)
+    observed: dict[str, Observed] = {}
+    busy = asyncio.Semaphore(50)
 
-    async def observe_one(index: int) -> None:
-        async with at_once:
-            observed[index] = await observe(url, cases[index])
+    async def observe_one(name: str) -> None:
+        async with busy:
+            observing = asyncio.create_task(observe(url, cases[name]))
+            await asyncio.wait([observing], timeout=1)
+        observed[name] = await observing
 
+    for name, case in cases.items():
+        if case.is_flood:
+            await observe_one(name)
+    # Those that close come last: they are quick.
+    others = sorted(set(cases) - set(observed), key=lambda name: cases[name].closes)
     for spoiling in (False, True):
-        await asyncio.gather(
-            *(
-                observe_one(index)
-                for index, case in enumerate(cases)
-                if case.spoils_daphne is spoiling
-            )
-        )
-    return [observed[index] for index in range(len(cases))]
+        names = [name for name in others if cases[name].spoils_daphne is spoiling]
+        await asyncio.gather(*map(observe_one, names))
+    return observed

@@ -18,7 +18,7 @@ import pytest
 from tests.cases import CLOSE_4000, script
 from tests.events import FRAME, accept, close, send
 from tests.scripts import to_query_string
-from tests.servers import Case, serving
+from tests.servers import Case, selected, serving
 from tests.test_servers import predict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -160,10 +160,13 @@ def browse(names: Iterable[str], profile: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def reported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium, which on Debian is the package chromium")
-    return browse(CASES, tmp_path_factory.mktemp("profile"))
+    names = {parameters["name"] for parameters in selected(request)}
+    return browse(names, tmp_path_factory.mktemp("profile"))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,7 +1,8 @@
 """
 ``client_view`` and ``undeliverable`` agree with the real servers.
 
-The servers first perform all cases concurrently, because many of them take long.
+The servers first perform all cases of the selected tests concurrently, because many of
+them take long.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from tests.cases import (
     CLOSE_4000,
     CONSUMERS,
     EXTENSION,
-    FLOOD,
     LATE_CASES,
     MORE_CASES,
     ROWS,
@@ -49,7 +49,15 @@ from tests.events import (
     send,
 )
 from tests.scripts import Boom, Kind, Script, scripted
-from tests.servers import Case, Observed, Server, observe, observe_all, serving
+from tests.servers import (
+    Case,
+    Observed,
+    Server,
+    observe,
+    observe_all,
+    selected,
+    serving,
+)
 
 KINDS: list[Kind] = ["async", "sync", "tasks"]
 
@@ -142,37 +150,13 @@ CASES = {
 }
 
 
-PATHS = [*CONSUMERS, "nowhere"]
+#: Consumers that no script can stand for, and a path without a route.
+PATHS = {name: script()._replace(path=f"{name}/") for name in [*CONSUMERS, "nowhere"]}
+ALL_CASES = CASES | PATHS
 
 
-class Observations(NamedTuple):
-    """What the clients of one server received: for each case, and on each path."""
-
-    cases: dict[str, Observed]
-    paths: dict[str, Observed]
-
-
-async def observe_everything(urls: dict[Server, str]) -> dict[Server, Observations]:
-    observed = await asyncio.gather(*(observe_server(url) for url in urls.values()))
-    return dict(zip(urls, observed))
-
-
-async def observe_server(url: str) -> Observations:
-    floods = [name for name in CASES if name.startswith(FLOOD)]
-    # Those that close come last: they are quick.
-    others = sorted(
-        (name for name in CASES if name not in floods),
-        key=lambda name: any(
-            word[0] == "close" for word, _ in words_of_events(CASES[name])
-        ),
-    )
-    # One at a time: a flood keeps all other clients waiting.
-    flooded = [await observe(url, CASES[name]) for name in floods]
-    paths = [await observe(f"{url}/{name}", script()) for name in PATHS]
-    observed = await observe_all(url, [CASES[name] for name in others])
-    return Observations(
-        dict(zip(floods + others, flooded + observed)), dict(zip(PATHS, paths))
-    )
+#: By server and the name of a case.
+Observations = dict[Server, dict[str, Observed]]
 
 
 def served(server: Server) -> AbstractContextManager[str]:
@@ -180,12 +164,21 @@ def served(server: Server) -> AbstractContextManager[str]:
 
 
 @pytest.fixture(scope="module")
-def observations() -> dict[Server, Observations]:
+def observations(request: pytest.FixtureRequest) -> Observations:
+    needed: dict[Server, dict[str, Case]] = {}
+    for parameters in selected(request):
+        name = parameters["name"]
+        needed.setdefault(parameters["server"], {})[name] = ALL_CASES[name]
     with ExitStack() as stack:
-        urls = {server: stack.enter_context(served(server)) for server in SERVERS}
-        everything = asyncio.wait_for(observe_everything(urls), timeout=200)
-        observations = asyncio.run(everything)
-    return observations
+        observing = [
+            observe_all(stack.enter_context(served(server)), cases)
+            for server, cases in needed.items()
+        ]
+
+        async def observe_servers() -> list[dict[str, Observed]]:
+            return await asyncio.wait_for(asyncio.gather(*observing), timeout=200)
+
+        return dict(zip(needed, asyncio.run(observe_servers())))
 
 
 class Prediction(NamedTuple):
@@ -195,7 +188,7 @@ class Prediction(NamedTuple):
     undeliverable: list[int]
 
 
-async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
+async def predict(server: Server, case: Case) -> Prediction:
     """Return what the package predicts once the application is idle or has ended."""
 
     class Communicator(RecordingWebsocketCommunicator):
@@ -204,8 +197,8 @@ async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
     # The waits of the script are for the server: here, only the clock is changed.
     script = case.script._replace(pause=0.0, late_pause=0.0)
     communicator = Communicator(
-        scripted(script, case.kind) if at == "/" else application,
-        at,
+        application if case.path else scripted(script, case.kind),
+        f"/{case.path}",
         subprotocols=case.subprotocols,
     )
     if server != "daphne":
@@ -214,15 +207,12 @@ async def predict(server: Server, case: Case, at: str = "/") -> Prediction:
     recording = communicator._application_run.recording
     recording.now = lambda: Recording.now() + case.script.pause
     try:
-        if at != "/":
+        if case.path:
             while communicator.client_view.close_code is None:
                 await asyncio.sleep(0.001)
         elif script.ending != "wait":
             await asyncio.wait([communicator.future])
-        while (
-            len(recording.records) <= len(script.events) + len(script.late)
-            and at == "/"
-        ):
+        while len(recording.records) <= len(script.events) + len(script.late):
             await asyncio.sleep(0.001)
         if case.leaves is not None:
             code, reason = case.leaves
@@ -418,11 +408,11 @@ retries = iter(range(10))
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("server", SERVERS)
 async def test_client_view_and_undeliverable_agree_with_the_server(
-    server: Server, name: str, observations: dict[Server, Observations]
+    server: Server, name: str, observations: Observations
 ) -> None:
     prediction = await predict(server, CASES[name])
     try:
-        compare(server, name, prediction, observations[server].cases[name])
+        compare(server, name, prediction, observations[server][name])
     except AssertionError:
         if next(retries, None) is None:
             raise
@@ -433,10 +423,10 @@ async def test_client_view_and_undeliverable_agree_with_the_server(
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("server", SERVERS)
 async def test_client_view_of_a_consumer_agrees_with_the_server(
-    server: Server, name: str, observations: dict[Server, Observations]
+    server: Server, name: str, observations: Observations
 ) -> None:
-    prediction = await predict(server, script(), f"/{name}/")
-    got = observations[server].paths[name]
+    prediction = await predict(server, PATHS[name])
+    got = observations[server][name]
     compare_views(server, name, prediction.client_view, got)
     if prediction.denial_response is not None:
         assert prediction.denial_response.body == got.body
