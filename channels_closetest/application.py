@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import types
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -168,8 +169,12 @@ class ApplicationRun:
     is_forced = False
     #: Set by watch(), together with the task.
     started: StartedTasks
-    #: Which call of wait() or disconnect() has ended it, in words, if one has.
+    #: How often wait() was called, and which call of it or of disconnect() has ended the
+    #: application, in words, if one has.
+    waits = 0
     cancelled_by_wait = ""
+    #: Whether ``async with`` is over.
+    is_left = False
 
     def __init__(self) -> None:
         self.recording = Recording()
@@ -183,7 +188,7 @@ class ApplicationRun:
         code = None if is_done else getattr(task.get_coro(), "cr_code", None)
 
         def ended(task: asyncio.Task[Any]) -> None:
-            started.leave(task)
+            started.leave()
             outcome: Outcome = "returned"
             if self.is_forced:
                 outcome = "forced"
@@ -200,7 +205,7 @@ class ApplicationRun:
 
         self.task = task
         self.output_queue.loop = task.get_loop()
-        self.started = started = StartedTasks(task)
+        self.started = started = StartedTasks(task, self.output_queue.wake)
         # Weakly: it holds exceptions, whose frames hold the queue.
         self.output_queue.senders = ref(started)
         if is_done:  # pragma: no cover - eager tasks exist since Python 3.12
@@ -224,6 +229,40 @@ class ApplicationRun:
         ):
             while not self.has_ended():
                 yield
+
+    @types.coroutine
+    def wait_for_output(
+        self, ready: Callable[[], bool], timeout: float | None
+    ) -> Generator[Any, Any, bool]:
+        """Wait until ``ready()``, or until nothing more can come.
+
+        Nothing can come when the application has raised, or has ended and so have the
+        tasks that it has started. As with the parent class, a call that waits while the
+        test disconnects or calls ``wait()`` goes on waiting; ``async with`` ends it.
+        """
+        events, waits = len(self.recording.records), self.waits
+
+        def is_over() -> bool:
+            if self.task is None or not self.task.done():
+                return False
+            if self.is_left or self.exception() is not None:
+                return True
+            if self.waits != waits or self.has_disconnected(events):
+                return False
+            return self.was_cancelled or not self.running_tasks
+
+        return (
+            yield from self.output_queue.wait_until(
+                lambda: ready() or is_over(), timeout
+            )
+        )
+
+    def has_disconnected(self, since: int = 0) -> bool:
+        """Whether the test has sent ``websocket.disconnect``, after so many events."""
+        return any(
+            direction == "receive" and event_type(event) == "websocket.disconnect"
+            for direction, event, *_ in self.recording.records[since:]
+        )
 
     async def stop(self) -> None:
         """Cancel the application until it has ended.
@@ -403,15 +442,15 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         queue = run.output_queue
         run.raise_what_ended_it()
         if queue.empty():
-            in_time = await queue.wait_until(
-                lambda: not queue.empty() or future.done(), self._scaled(timeout)
+            in_time = await run.wait_for_output(
+                lambda: not queue.empty(), self._scaled(timeout)
             )
-            if not in_time:
+            if not in_time and not future.done():
                 await run.stop()
                 if run.was_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():
-                future.result()
+                run.raise_what_ended_it()
                 raise TimeoutError
         event: dict[str, Any] = run.take_event()
         return event
@@ -420,20 +459,21 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         self, timeout: float = 0.1, interval: float = 0.01
     ) -> bool:
         run, future = self._application_run, self.future
-        run.raise_if_forced()
-        # For its check of the application; the waiting is ours.
-        nothing: bool = await super().receive_nothing(0)
-        if future.get_loop() is not asyncio.get_running_loop():
+        run.raise_what_ended_it()
+        queue, loop = run.output_queue, asyncio.get_running_loop()
+        if future.get_loop() is not loop:
             # The parent, which sleeps, may be called in any event loop.
             return bool(await super().receive_nothing(timeout, interval))
-        if nothing and timeout > 0:
-            await run.output_queue.wait_until(
-                lambda: not run.output_queue.empty() or future.done(),
-                # The parent sleeps for an interval even if the timeout is shorter.
-                max(timeout, interval),
-            )
-            nothing = run.output_queue.empty()
-        return nothing
+        if timeout > 0 and queue.empty():
+            # The parent looks once an interval: the last time when the timeout has
+            # passed, and before only after the whole of a burst.
+            start, interval = loop.time(), max(interval, 0.0)
+            last = math.ceil(timeout / interval) * interval if interval else timeout
+            await run.wait_for_output(lambda: not queue.empty(), last)
+            if interval and not queue.empty():
+                rest = -(loop.time() - start) % interval
+                await queue.wait_until(lambda: False, rest)
+        return queue.empty()
 
     async def wait(self, timeout: float | None = 1) -> None:
         """Wait for the application to end, and raise what it raises.
@@ -443,6 +483,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         """
         __tracebackhide__ = True
         run, future = self._application_run, self.future
+        run.waits += 1
         if not future.done():
             try:
                 await run.wait_until_ended(self._scaled(timeout))

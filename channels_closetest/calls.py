@@ -39,12 +39,12 @@ from .failures import (
     format_undeliverable,
     format_waited_before,
 )
+from .places import is_library
 from .recording import event_type
 from .servers import SERVERS, ServerName
 from .stuck import find_source, format_task
 from .transcript import (
     HERE,
-    LIBRARIES,
     SCOPE_KEYS,
     About,
     Transcript,
@@ -279,7 +279,7 @@ def _format_timeout(communicator: ExplainedCommunicator, call: Call) -> str:
             # A subclass overrides receive_output() and reads the queue: otherwise the
             # crash itself would have been raised.
             how, do = format_crashed(crash)
-        elif _has_disconnected(communicator):
+        elif run.has_disconnected():
             how, do = DISCONNECTED
         else:
             how, do = RETURNED
@@ -310,13 +310,6 @@ def _format_cancelled(communicator: ExplainedCommunicator) -> str:
     if run.loop_has_ended:
         return LOOP_ENDED
     return CANCELLED
-
-
-def _has_disconnected(communicator: ExplainedCommunicator) -> bool:
-    return any(
-        direction == "receive" and event_type(event) == "websocket.disconnect"
-        for direction, event, *_ in communicator._application_run.recording.records
-    )
 
 
 def warn_of_first_frame(communicator: ExplainedCommunicator) -> None:
@@ -435,7 +428,7 @@ def _warn(warning: Warning, communicator: ExplainedCommunicator) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and belongs_to(communicator, frame):
         frame = frame.f_back
-    if frame is None or frame.f_code.co_filename.startswith(LIBRARIES):
+    if frame is None or is_library(frame.f_code.co_filename):
         run = communicator._application_run
         file, line = find_source(communicator.application, run.task)
         warnings.warn_explicit(warning, None, file, line)

@@ -9,7 +9,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from channels.testing import WebsocketCommunicator
 
@@ -75,19 +75,25 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
     Set here what middleware or a router would add: ``scope["user"] = user``.
     """
 
-    def __init__(
-        self,
-        application: Any,
-        path: str,
-        headers: Iterable[tuple[bytes, bytes]] | None = None,
-        subprotocols: Iterable[str] | None = None,
-        spec_version: int | None = None,
-    ) -> None:
-        # Skip RecordingApplicationCommunicator.__init__(application, scope), which is
-        # for subclasses that skip this constructor.
-        super(RecordingApplicationCommunicator, self).__init__(
-            application, path, headers, subprotocols, spec_version
-        )
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            application: Any,
+            path: str,
+            headers: Iterable[tuple[bytes, bytes]] | None = None,
+            subprotocols: Iterable[str] | None = None,
+            spec_version: int | None = None,
+        ) -> None: ...
+
+    else:
+
+        @functools.wraps(WebsocketCommunicator.__init__)
+        def __init__(self, *args, **kwargs):
+            # Whatever was passed, to the class of a library if a subclass inherits from
+            # one, too. Skip RecordingApplicationCommunicator, whose constructor is for
+            # subclasses that skip this one.
+            super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
 
     @functools.cached_property
     def _kept_payloads(self) -> KeptPayloads:
@@ -312,17 +318,19 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         If it raises or is cancelled, every event is still there to be received.
         """
         __tracebackhide__ = True
-        run, future = self._application_run, self.future
+        run = self._application_run
+        self.future  # started here
         queue, reading = run.output_queue, Reading(timeout, self.timeout_factor)
         search = Search(queue, match)
         run.raise_what_ended_it()
         while (payloads := search.find()) is None:
             run.raise_what_ended_it()
-            if future.done() or not await queue.wait_until(
-                lambda: search.has_more() or future.done(),
-                self._scaled(reading.remaining()),
-            ):
+            in_time = await run.wait_for_output(
+                search.has_more, self._scaled(reading.remaining())
+            )
+            if not in_time or not search.has_more():
                 self._call_state.received = search
+                run.raise_what_ended_it()
                 raise TimeoutError
         for _ in payloads:
             run.take_event()
@@ -525,7 +533,11 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
                     )
                 await run.wait_until_ended(self._scaled(SHUTDOWN_TIMEOUT))
         finally:
-            await run.stop()
+            try:
+                await run.stop()
+            finally:
+                run.is_left = True
+                run.output_queue.wake()
         run.assert_stopped()
 
     @explained

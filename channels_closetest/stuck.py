@@ -7,7 +7,7 @@ import inspect
 import sys
 import traceback
 from asyncio import Task, current_task
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 from weakref import ref
@@ -16,8 +16,10 @@ from asgiref.sync import SyncToAsync
 from channels.consumer import AsyncConsumer
 from channels.utils import await_many_dispatch
 
-#: At import, before a test can patch asyncio.wait.
-_WAIT = asyncio.wait.__code__
+#: The flags of code that runs in a task.
+_COROUTINES = (
+    inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+)
 
 
 class Stuck(NamedTuple):
@@ -43,7 +45,7 @@ def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
     if SyncToAsync.__call__.__code__ not in codes:
-        is_idle = _waits_for_event(codes)
+        is_idle = _waits_for_event(frames)
         own = [] if is_idle else [_stack(frames)]
         return Stuck(is_idle, [*own, *stacks], crashes)
     # From here on the frames are asgiref's own. The local variable child of its
@@ -89,20 +91,21 @@ class StartedTasks:
     #: How many tasks the application has started.
     count = 0
 
-    def __init__(self, application: Task[Any]) -> None:
-        self._loop = loop = application.get_loop()
+    def __init__(self, application: Task[Any], changed: Callable[[], None]) -> None:
+        loop = application.get_loop()
         factory: Any = loop.get_task_factory()
         if type(factory) is not _TaskFactory:
-            factory = _TaskFactory(factory)
+            factory = _TaskFactory(loop, factory)
             loop.set_task_factory(factory)
         self._factory: _TaskFactory = factory
-        factory.running += 1
-        factory.origins[ref(application)] = self, 0, None
+        self._application = factory.watch(application, (self, 0, None))
+        #: Called when a task has ended.
+        self._changed = changed
 
     def add(self, task: Task[Any], parent: Task[Any]) -> None:
         self.count += 1
-        self._factory.origins[ref(task)] = self, self.count, ref(parent)
-        self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
+        reference = self._factory.watch(task, (self, self.count, ref(parent)))
+        self._tasks = [*self._tasks, reference][-self.LIMIT :]
         task.add_done_callback(self._ended)
 
     def current(self) -> int:
@@ -112,7 +115,7 @@ class StartedTasks:
         of that is raised in the application. A sync consumer sends from a task that
         asgiref has started, and that is none of these.
         """
-        task = current_task(self._loop)
+        task = current_task(self._factory.loop)
         while task is not None:
             started, number, parent = self._factory.origins.get(ref(task), _UNKNOWN)
             if started is not self or parent is None or not _is_awaited(task):
@@ -124,38 +127,40 @@ class StartedTasks:
         tasks = [reference() for reference in self._tasks]
         return [task for task in tasks if task is not None and not task.done()]
 
-    def leave(self, application: Task[Any]) -> None:
-        """Restore the task factory if no other application of the loop is running."""
-        loop, factory = self._loop, self._factory
-        del factory.origins[ref(application)]
-        factory.running -= 1
-        current: Any = loop.get_task_factory()
-        if current is factory and factory.running == 0:
-            loop.set_task_factory(factory.before)
+    def leave(self) -> None:
+        """The application has ended."""
+        self._factory.forget(self._application)
 
     def _ended(self, task: Task[Any]) -> None:
-        self._factory.origins.pop(ref(task), None)
+        self._factory.forget(ref(task))
         exception = peek_exception(task)
         if exception is not None:
             self.crashes = [*self.crashes, exception][-self.LIMIT :]
+        self._changed()
 
 
 #: What has started a task: the application's tasks, the number of the task among them
 #: from 1, and the task that has started it. The application itself has the number 0.
 _Origin = tuple[StartedTasks | None, int, ref[Task[Any]] | None]
 _UNKNOWN: _Origin = (None, 0, None)
+_FORGOTTEN: _Origin = (None, -1, None)
 
 
 class _TaskFactory:
     """Makes each task as the factory before it, and remembers who has started it."""
 
-    def __init__(self, before: Any) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, before: Any) -> None:
+        self.loop = loop
         self.before = before
         #: How many applications are running.
         self.running = 0
         #: Of each running application, and of each of its tasks. Not a
         #: WeakKeyDictionary, which takes longer to create than the rest of this class.
         self.origins: dict[ref[Task[Any]], _Origin] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        # anyio recognises asyncio's eager task factory by its code and closure.
+        return getattr(vars(self).get("before"), name)
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
@@ -167,6 +172,22 @@ class _TaskFactory:
             if started is not None and not _is_called_by_channels():
                 started.add(task, parent)
         return task
+
+    def watch(self, task: Task[Any], origin: _Origin) -> ref[Task[Any]]:
+        """Remember the origin of a task, until it has ended or is destroyed."""
+        # Its done callbacks do not run if its event loop is closed before.
+        reference = ref(task, self.forget)
+        self.origins[reference] = origin
+        self.running += origin[1] == 0
+        return reference
+
+    def forget(self, reference: ref[Task[Any]]) -> None:
+        """Restore the factory before if no other application of the loop is running."""
+        _, number, _ = self.origins.pop(reference, _FORGOTTEN)
+        self.running -= number == 0
+        current: Any = self.loop.get_task_factory()
+        if not self.running and current is self:
+            self.loop.set_task_factory(self.before)
 
 
 def _is_awaited(task: Task[Any]) -> bool:
@@ -192,11 +213,11 @@ def _make_task(
 
 def _is_called_by_channels() -> bool:
     """Whether this is how a consumer waits for its next event."""
-    # 0 is this function, 1 is _TaskFactory.__call__().
+    # Instrumentation may stand in between, as plain functions.
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_globals["__name__"].startswith("asyncio."):
+    while frame is not None and not frame.f_code.co_flags & _COROUTINES:
         frame = frame.f_back
-    return frame is not None and frame.f_globals["__name__"] == "channels.utils"
+    return frame is not None and frame.f_code is await_many_dispatch.__code__
 
 
 def peek_exception(task: Task[Any]) -> BaseException | None:
@@ -235,11 +256,16 @@ def find_source(application: Any, task: Task[Any] | None) -> tuple[str, int]:
     return file, line
 
 
-def _waits_for_event(codes: list[Any]) -> bool:
-    if await_many_dispatch.__code__ not in codes[:-1]:
-        return False
-    following = codes[codes.index(await_many_dispatch.__code__) + 1]
-    return following is _WAIT
+def _waits_for_event(frames: Sequence[FrameType]) -> bool:
+    """Whether a consumer of Channels waits for its next event.
+
+    While it handles an event, the task that has received it is done.
+    """
+    for frame in frames:
+        if frame.f_code is await_many_dispatch.__code__:
+            tasks = frame.f_locals.get("tasks", ())
+            return bool(tasks) and not any(task.done() for task in tasks)
+    return False
 
 
 def _stack(frames: Iterable[FrameType]) -> traceback.StackSummary:

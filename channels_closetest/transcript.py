@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import reprlib
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
@@ -17,6 +16,7 @@ from types import CodeType
 from typing import Any, NamedTuple, cast
 
 from .client_view import Replay
+from .places import is_library
 from .recording import (
     Ending,
     Outcome,
@@ -31,7 +31,6 @@ from .servers import Client, Connection
 
 #: Frames of these are not in the code of the project.
 HERE = os.path.dirname(__file__)
-LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 #: How many characters of a payload fit a terminal line beside time and type.
 PAYLOAD_WIDTH = 50
 #: How many events a note on an exception shows from the start, and from the end.
@@ -352,7 +351,7 @@ def format_exception(exception: BaseException, code: CodeType | None = None) -> 
     if code in codes:
         del entries[: codes.index(code)]
     places = [(frame.f_code.co_filename, line) for frame, line in reversed(entries)]
-    own = [place for place in places if not place[0].startswith(LIBRARIES)]
+    own = [place for place in places if not is_library(place[0])]
     where = "".join(f", {file}:{line}" for file, line in (own or places)[:1])
     return f"{format_value(exception, 2 * PAYLOAD_WIDTH)}{where}"
 

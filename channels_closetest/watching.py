@@ -27,10 +27,11 @@ from .audit import Audit
 from .calls import belongs_to, known_servers, without_our_frames
 from .client_view import Finding, Replay, client_of
 from .communicator import RecordingWebsocketCommunicator
+from .places import is_library
 from .report import Found
 from .servers import SERVERS
 from .stuck import find_source
-from .transcript import HERE, LIBRARIES, format_event, format_path
+from .transcript import HERE, format_event, format_path
 
 #: File and line of a call in the test suite.
 Place = tuple[str, int]
@@ -223,7 +224,7 @@ def _find_place(
     """Return where the suite makes a call, or None if only libraries are there."""
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(LIBRARIES):
+        if is_library(file):
             module: str = frame.f_globals.get("__name__", "")
             if module.startswith(_RUNNERS):
                 return None

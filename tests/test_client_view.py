@@ -57,7 +57,7 @@ from tests.events import (
     start,
 )
 from tests.hostile import Hostile, UnhashableText
-from tests.scripts import Boom, Script, scripted
+from tests.scripts import Script, scripted
 from tests.servers import Case
 
 each_server = pytest.mark.parametrize("server", SERVERS)
