@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .client_view import ClientView, Undeliverable, UndeliverableWarning
 from .recording import DenialResponse, Record
-from .transcript import Transcript
+from .text.transcript import Transcript
 
 if TYPE_CHECKING:
     from .communicator import RecordingWebsocketCommunicator

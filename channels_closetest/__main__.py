@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from .audit import Audit
-from .hooks import start
+from .audit.collect import Audit
+from .audit.hooks import start
 from .servers import SERVERS
 
 _USAGE = """\

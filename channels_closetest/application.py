@@ -1,7 +1,7 @@
-"""``RecordingApplicationCommunicator``: the task of the application, and its queues.
+"""``RecordingApplicationCommunicator``: the application under test.
 
-Mirrors ``channels/testing/application.py`` and, below it, ``asgiref/testing.py``. All
-that waits for the application, or ends it, is here.
+Mirrors ``channels/testing/application.py`` and, below it, ``asgiref/testing.py``: the
+task of the application and its queues, and all that waits for it or ends it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ import asyncio
 import contextlib
 import math
 import types
+from asyncio import current_task  # at import, before a test patches it
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from traceback import StackSummary
 from typing import Any, TypeVar
 from weakref import ref
 
-from asgiref.testing import ApplicationCommunicator as AsgirefCommunicator
 from channels.testing import ApplicationCommunicator
 
+from .conversation import Conversation
 from .database import spare_transactions
-from .failures import OTHER_LOOP, format_after, format_suppressing
-from .recording import Direction, Outcome, Recording, event_type
-from .stuck import StartedTasks, Stuck, find_stack, find_stuck, peek_exception
+from .places import find_crash_place
+from .recording import Crash, Direction, Ending, Outcome, Recording
+from .servers import SERVERS, ServerName
+from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
+from .text.failures import OTHER_LOOP, Call, Stuck, format_suppressing
 
 _Communicator = TypeVar("_Communicator", bound="RecordingApplicationCommunicator")
 
@@ -42,7 +45,7 @@ class RecordingQueue(asyncio.Queue[Any]):
 
     #: The event loop of the application, once it is started.
     loop: asyncio.AbstractEventLoop | None = None
-    #: The tasks that send into this queue besides the application.
+    #: Return the tasks that send into this queue besides the application.
     senders: Callable[[], StartedTasks | None] = staticmethod(lambda: None)
     #: How many events have been put into it.
     put_count = 0
@@ -77,17 +80,6 @@ class RecordingQueue(asyncio.Queue[Any]):
     def peek(self, index: int) -> Any:
         """Return an event that is in the queue, and leave it there."""
         return self._queue[index]
-
-    def take_frames(self) -> list[Any]:
-        """Take the data frames out; everything else stays, in its order."""
-        frames = []
-        for _ in range(self.qsize()):
-            event = self._get()
-            if event_type(event) == "websocket.send":
-                frames.append(event)
-            else:
-                super()._put(event)
-        return frames
 
     def wake(self) -> None:
         """Let every ``wait_until()`` check its condition."""
@@ -153,42 +145,69 @@ def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
         waiter.set_result(changed)
 
 
-class ApplicationRun:
-    """The run of one application: its queues, its task, and what has passed.
+class Application:
+    """The application under test: its queues, its task, and how it ends.
 
     It does not hold the communicator, for the reason given at ``RecordingQueue``.
     """
 
     #: None until the application is started.
     task: asyncio.Task[Any] | None = None
+    #: Of its own coroutine. Above it, a traceback has frames of the test.
+    _code: types.CodeType | None = None
+    started: StartedTasks
     #: Where it was waiting when a call cancelled it.
     stuck: Stuck | None = None
     #: Where it was waiting after it had suppressed its cancellation.
     suppressing: StackSummary | None = None
     #: Whether stop() has closed its coroutine.
     is_forced = False
-    #: Set by watch(), together with the task.
-    started: StartedTasks
-    #: How often wait() was called, and which call of it or of disconnect() has ended the
-    #: application, in words, if one has.
+    #: How often wait() was called.
     waits = 0
-    cancelled_by_wait = ""
     #: Whether ``async with`` is over.
     is_left = False
+    #: The call that has cancelled it because a timeout expired.
+    cancelled_by: Call | None = None
 
     def __init__(self) -> None:
-        self.recording = Recording()
-        self.input_queue = RecordingQueue(self.recording, "receive")
-        self.output_queue = RecordingQueue(self.recording, "send")
+        #: The outermost calls in progress, by their tasks.
+        self.calls: dict[asyncio.Task[Any] | None, Call] = {}
+        self.conversation = Conversation()
+        recording = self.conversation.recording
+        self.input_queue = RecordingQueue(recording, "receive")
+        self.output_queue = RecordingQueue(recording, "send")
 
-    def watch(self, task: asyncio.Task[Any]) -> None:
-        """Record the end of the task, and restore then what it needed replaced."""
-        # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
-        is_done = task.done()
-        code = None if is_done else getattr(task.get_coro(), "cr_code", None)
+    # How it starts, and how it ends.
+
+    def start(self, create: Callable[[], asyncio.Task[Any]]) -> None:
+        """Create its task, and watch that and the tasks that it starts."""
+        # Before its first step, which an eager task takes when it is created.
+        spare_transactions()
+        self.task = task = create()
+        self.output_queue.loop = task.get_loop()
+        self.started = started = StartedTasks(task, self.output_queue.wake)
+        # Weakly: it holds exceptions, whose frames hold the queue.
+        self.output_queue.senders = ref(started)
+        application = ref(self)
 
         def ended(task: asyncio.Task[Any]) -> None:
             started.leave()
+            if (it := application()) is not None:
+                it.ending
+                it.output_queue.wake()
+
+        if task.done():  # eager; then get_coro() is None, and crashes Python 3.12.1
+            ended(task)
+        else:
+            self._code = getattr(task.get_coro(), "cr_code", None)
+            # Before anything that awaits the task adds a callback of its own.
+            task.add_done_callback(ended)
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the application has ended, or None."""
+        recording, task = self.conversation.recording, self.task
+        if recording.ending is None and task is not None and task.done():
             outcome: Outcome = "returned"
             if self.is_forced:
                 outcome = "forced"
@@ -200,35 +219,49 @@ class ApplicationRun:
                 outcome = "cancelled" if task.cancelling() else "cancelled itself"
             elif peek_exception(task) is not None:
                 outcome = "raised"
-            self.recording.end(outcome, code)
-            self.output_queue.wake()
+            recording.end(outcome)
+        return recording.ending
 
-        self.task = task
-        self.output_queue.loop = task.get_loop()
-        self.started = started = StartedTasks(task, self.output_queue.wake)
-        # Weakly: it holds exceptions, whose frames hold the queue.
-        self.output_queue.senders = ref(started)
-        if is_done:  # pragma: no cover - eager tasks exist since Python 3.12
-            ended(task)
-        else:
-            # Before anything that awaits the application adds a callback of its own.
-            task.add_done_callback(ended)
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the test has ended the application."""
+        return self.ending is not None and self.ending.is_interrupted
 
-    def take_event(self) -> Any:
-        return self.output_queue.get_nowait()
+    @property
+    def crash(self) -> Crash | None:
+        """What the application has raised."""
+        ending, task = self.ending, self.task
+        if ending is None or task is None or ending.outcome != "raised":
+            return None
+        exception = peek_exception(task)
+        if exception is None:
+            return None
+        return Crash(exception, find_crash_place(exception, self._code))
 
-    def has_ended(self) -> bool:
-        """Whether the task is done, and whatever watch() has changed is restored."""
-        return self.recording.ending is not None
+    @property
+    def crashed_tasks(self) -> tuple[Crash, ...]:
+        """What the tasks that the application has started have raised."""
+        return () if self.task is None else tuple(self.started.crashes)
 
-    @types.coroutine
-    def wait_until_ended(self, timeout: float | None) -> Generator[Any, Any, None]:
-        """Wait for the application, and for what watch() does at its end."""
-        if self.task and (
-            yield from self.output_queue.wait_until(self.task.done, timeout)
-        ):
-            while not self.has_ended():
-                yield
+    @property
+    def running_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that the application has started and that are still running."""
+        return [] if self.task is None else self.started.running()
+
+    def raise_if_ended(self) -> None:
+        """Raise what the application has raised, or that it was cancelled."""
+        if self.task is not None and self.ending is not None:
+            if self.is_forced:
+                raise asyncio.CancelledError  # not what close() causes
+            self.task.result()
+
+    def find_stuck(self) -> Stuck | None:
+        """Return where the application is waiting, or was when it was cancelled."""
+        if self.task is not None and self.ending is None:
+            return find_stuck(self.task, self.started)
+        return self.stuck
+
+    # Waiting for it.
 
     @types.coroutine
     def wait_for_output(
@@ -240,16 +273,18 @@ class ApplicationRun:
         tasks that it has started. As with the parent class, a call that waits while the
         test disconnects or calls ``wait()`` goes on waiting; ``async with`` ends it.
         """
-        events, waits = len(self.recording.records), self.waits
+        conversation, waits = self.conversation, self.waits
+        events = len(conversation.recording.records)
 
         def is_over() -> bool:
-            if self.task is None or not self.task.done():
+            ending = self.ending
+            if ending is None:
                 return False
-            if self.is_left or self.exception() is not None:
+            if self.is_left or ending.outcome == "raised":
                 return True
-            if self.waits != waits or self.has_disconnected(events):
+            if self.waits != waits or conversation.has_disconnected(events):
                 return False
-            return self.was_cancelled or not self.running_tasks
+            return ending.outcome != "returned" or not self.running_tasks
 
         return (
             yield from self.output_queue.wait_until(
@@ -257,12 +292,14 @@ class ApplicationRun:
             )
         )
 
-    def has_disconnected(self, since: int = 0) -> bool:
-        """Whether the test has sent ``websocket.disconnect``, after so many events."""
-        return any(
-            direction == "receive" and event_type(event) == "websocket.disconnect"
-            for direction, event, *_ in self.recording.records[since:]
+    @types.coroutine
+    def wait_until_ended(self, timeout: float | None) -> Generator[Any, Any, None]:
+        """Wait until the application has ended."""
+        yield from self.output_queue.wait_until(
+            lambda: self.ending is not None, timeout
         )
+
+    # Ending it.
 
     async def stop(self) -> None:
         """Cancel the application until it has ended.
@@ -272,15 +309,11 @@ class ApplicationRun:
         ``AssertionError`` if even that does not end it. If this call is cancelled,
         raise that when the application has ended.
         """
-        __tracebackhide__ = True
         task = self.task
-        if task is None or self.has_ended():
+        if task is None or self.ending is not None:
             return
         self.assert_own_loop()
-        if task.done():
-            # Its done callbacks run in the next turn of the event loop.
-            await self.wait_until_ended(None)
-            return
+        self.cancelled_by = self.calls.get(current_task())
         self.stuck = find_stuck(task, self.started)
         cancelled: asyncio.CancelledError | None = None
         for attempt in range(MAX_CANCELLATIONS + 1):
@@ -299,89 +332,43 @@ class ApplicationRun:
                 await self.wait_until_ended(SHUTDOWN_TIMEOUT)
             except asyncio.CancelledError as error:
                 cancelled = error
-            if self.has_ended():
+            if self.ending is not None:
                 break
         if cancelled is not None:
             raise cancelled
-        if not task.done():
-            raise AssertionError(self.format_suppressing())
+        if self.ending is None:
+            raise AssertionError(format_suppressing(self.suppressing, False))
 
     def assert_stopped(self) -> None:
         """Raise ``AssertionError`` if the application suppressed its cancellation."""
-        __tracebackhide__ = True
         if self.is_forced:
-            raise AssertionError(self.format_suppressing())
-
-    def format_suppressing(self) -> str:
-        return format_suppressing(self.suppressing, has_stopped=not self.is_running)
+            has_stopped = self.ending is not None
+            raise AssertionError(format_suppressing(self.suppressing, has_stopped))
 
     def assert_own_loop(self) -> None:
         """Raise ``RuntimeError`` in any event loop but the application's."""
-        __tracebackhide__ = True
         if self.task and self.task.get_loop() is not asyncio.get_running_loop():
             raise RuntimeError(OTHER_LOOP)
-
-    @property
-    def is_running(self) -> bool:
-        return self.task is not None and not self.task.done()
-
-    @property
-    def was_cancelled(self) -> bool:
-        """Whether a test has ended the application, by whichever means."""
-        return self.task is not None and (self.is_forced or self.task.cancelled())
-
-    @property
-    def ended_on_its_own(self) -> bool:
-        done = self.task is not None and self.task.done()
-        return done and not self.was_cancelled
-
-    def exception(self) -> BaseException | None:
-        """Return what the application has raised, and leave it for asyncio to log."""
-        if self.task is None or not self.ended_on_its_own:
-            return None
-        return peek_exception(self.task)
-
-    def raise_if_forced(self) -> None:
-        """Raise what a cancelled application raises, and not what close() causes."""
-        if self.is_forced:
-            raise asyncio.CancelledError
-
-    def raise_what_ended_it(self) -> None:
-        """Raise what the application has raised, or that it was cancelled."""
-        __tracebackhide__ = True
-        if self.task is not None and self.task.done():
-            self.raise_if_forced()
-            self.task.result()
-
-    def find_stuck(self) -> Stuck | None:
-        """Return where the application is waiting, or was when it was cancelled."""
-        if self.task is not None and not self.task.done():
-            return find_stuck(self.task, self.started)
-        return self.stuck
-
-    @property
-    def running_tasks(self) -> list[asyncio.Task[Any]]:
-        """The tasks that the application has started and that are still running."""
-        return [] if self.task is None else self.started.running()
-
-    @property
-    def crashed_tasks(self) -> tuple[BaseException, ...]:
-        """What the tasks that the application started have raised."""
-        return () if self.task is None else tuple(self.started.crashes)
-
-    @property
-    def loop_has_ended(self) -> bool:
-        """Whether the application ran in an event loop that runs no more."""
-        loop = self.output_queue.loop
-        return loop is not None and not loop.is_running()
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
     """``channels.testing.ApplicationCommunicator``, which records what passes.
 
-    A call that waits returns as soon as the application has ended.
+    A call that waits returns as soon as nothing more can come.
     """
 
+    servers: Sequence[ServerName] = SERVERS
+    """The servers that you deploy on; by default Daphne, Uvicorn and Hypercorn.
+
+    ``client_view`` is about the first of them, ``undeliverable`` and ``strict`` about
+    all. With a name that is not known, the first call raises ``ValueError``.
+    """
+    strict: bool = False
+    """Whether a call that encounters anything undeliverable raises ``AssertionError``.
+
+    Each undeliverable event fails exactly one call. Events of the test that no client
+    could send count, too.
+    """
     timeout_factor: float = 1
     """Multiplies the timeout of every call, whether the test passes it or not.
 
@@ -391,14 +378,14 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     ``ValueError``.
     """
 
-    _application_run: ApplicationRun
+    _application: Application
 
     def __new__(
         cls: type[_Communicator], *args: object, **kwargs: object
     ) -> _Communicator:
         # Not in a constructor, because subclasses skip them.
         communicator = super().__new__(cls)
-        communicator._application_run = ApplicationRun()
+        communicator._application = Application()
         return communicator
 
     def __init__(self, application: Any, scope: Any) -> None:
@@ -409,59 +396,56 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     @property
     def input_queue(self) -> asyncio.Queue[Any]:
-        return self._application_run.input_queue
+        return self._application.input_queue
 
     @property
     def output_queue(self) -> asyncio.Queue[Any]:
-        return self._application_run.output_queue
+        return self._application.output_queue
 
     @property
     def future(self) -> asyncio.Task[Any]:
         if self._future is None:
-            # Before the first step of the application, which an eager task takes here.
-            spare_transactions()
-            self._application_run.watch(super().future)
-        return self._future  # type: ignore[return-value]
+            parent: Any = super()
+            self._application.start(lambda: parent.future)
+        task: asyncio.Task[Any] = self._future  # type: ignore[assignment]
+        return task
 
     def _scaled(self, timeout: float | None) -> float | None:
         """Return the seconds to wait for a timeout of a call."""
         return None if timeout is None else timeout * self.timeout_factor
 
     async def send_input(self, message: dict[str, Any]) -> None:
-        run = self._application_run
-        run.raise_if_forced()
-        if self.future.done():
-            # Not super(): Channels replaces close_old_connections during its call.
-            await AsgirefCommunicator.send_input(self, message)  # type: ignore
-        else:
-            run.input_queue.put_nowait(message)
+        self.future
+        self._application.raise_if_ended()
+        # Not super(): Channels replaces close_old_connections during its call.
+        self._application.input_queue.put_nowait(message)
 
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
-        __tracebackhide__ = True
-        run, future = self._application_run, self.future
-        queue = run.output_queue
-        run.raise_what_ended_it()
+        self.future
+        application, queue = self._application, self._application.output_queue
+        application.raise_if_ended()
         if queue.empty():
-            in_time = await run.wait_for_output(
+            in_time = await application.wait_for_output(
                 lambda: not queue.empty(), self._scaled(timeout)
             )
-            if not in_time and not future.done():
-                await run.stop()
-                if run.was_cancelled:
+            if not in_time and application.ending is None:
+                await application.stop()
+                if application.is_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():
-                run.raise_what_ended_it()
+                application.raise_if_ended()
                 raise TimeoutError
-        event: dict[str, Any] = run.take_event()
+        event: dict[str, Any] = queue.get_nowait()
         return event
 
     async def receive_nothing(
         self, timeout: float = 0.1, interval: float = 0.01
     ) -> bool:
-        run, future = self._application_run, self.future
-        run.raise_what_ended_it()
-        queue, loop = run.output_queue, asyncio.get_running_loop()
-        if future.get_loop() is not loop:
+        self.future
+        application, queue = self._application, self._application.output_queue
+        application.raise_if_ended()
+        loop = asyncio.get_running_loop()
+        if queue.loop is not loop:
             # The parent, which sleeps, may be called in any event loop.
             return bool(await super().receive_nothing(timeout, interval))
         if timeout > 0 and queue.empty():
@@ -469,33 +453,20 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             # passed, and before only after the whole of a burst.
             start, interval = loop.time(), max(interval, 0.0)
             last = math.ceil(timeout / interval) * interval if interval else timeout
-            await run.wait_for_output(lambda: not queue.empty(), last)
+            await application.wait_for_output(lambda: not queue.empty(), last)
             if interval and not queue.empty():
                 rest = -(loop.time() - start) % interval
                 await queue.wait_until(lambda: False, rest)
         return queue.empty()
 
     async def wait(self, timeout: float | None = 1) -> None:
-        """Wait for the application to end, and raise what it raises.
-
-        When ``timeout`` seconds have passed, or if this call is cancelled, it cancels
-        the application and returns, as the parent does.
-        """
-        __tracebackhide__ = True
-        run, future = self._application_run, self.future
-        run.waits += 1
-        if not future.done():
-            try:
-                await run.wait_until_ended(self._scaled(timeout))
-            except asyncio.CancelledError:
-                pass
-        if not future.done():
-            after = format_after(timeout, self.timeout_factor)
-            run.cancelled_by_wait = f"wait(timeout={timeout}) has ended it{after}"
-            try:
-                await run.stop()
-            except asyncio.CancelledError:
-                pass
-        run.assert_stopped()
+        application, future = self._application, self.future
+        application.waits += 1
+        # If this call is cancelled, it cancels the application, as the parent does.
+        with contextlib.suppress(asyncio.CancelledError):
+            await application.wait_until_ended(self._scaled(timeout))
+        with contextlib.suppress(asyncio.CancelledError):
+            await application.stop()
+        application.assert_stopped()
         if not future.cancelled():
             future.result()

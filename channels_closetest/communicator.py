@@ -1,4 +1,4 @@
-"""``RecordingWebsocketCommunicator``: the handshake, the records, the calls.
+"""``RecordingWebsocketCommunicator``: what a test calls.
 
 Mirrors ``channels/testing/websocket.py``.
 """
@@ -14,24 +14,28 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from channels.testing import WebsocketCommunicator
 
 from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
-from .calls import (
-    Call,
-    ExplainedCommunicator,
+from .client_view import ClientView, Undeliverable
+from .explain import (
+    call_of,
     explain,
     explain_with_transcript,
     explained,
-    explained_as,
-    known_servers,
     replay_of,
     transcript_of,
     warn_of_first_frame,
 )
-from .client_view import ClientView, Undeliverable
-from .failures import format_denied, format_no_answer
-from .reading import KeptPayloads, Reading, Search
-from .recording import DenialResponse, close_code, close_reason, has_more_body
-from .servers import SERVERS, disconnect_event
-from .transcript import Transcript, format_path, format_progress
+from .recording import (
+    DenialResponse,
+    close_code,
+    close_reason,
+    event_type,
+    has_more_body,
+    payload,
+)
+from .servers import disconnect_event, known_servers
+from .text.failures import format_denied, format_no_answer, format_no_match
+from .text.transcript import Transcript, format_progress
+from .text.values import format_path
 
 _Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
 _Result = TypeVar("_Result")
@@ -40,8 +44,8 @@ _Result = TypeVar("_Result")
 class _Recorded(Generic[_Result]):
     """A property that an attribute of the instance overrides.
 
-    Unlike ``property`` it is a non-data descriptor: suites assign attributes of any
-    name, and an assigned attribute takes precedence.
+    Unlike ``property`` it is a non-data descriptor, so that an attribute set on the
+    instance wins: suites assign attributes of any name.
     """
 
     def __init__(self, get: Callable[[Any], _Result]) -> None:
@@ -60,13 +64,15 @@ class _Recorded(Generic[_Result]):
         return self if instance is None else self._get(instance)
 
 
-class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicator):
+class RecordingWebsocketCommunicator(
+    RecordingApplicationCommunicator, WebsocketCommunicator
+):
     """``channels.testing.WebsocketCommunicator``, which records what passes.
 
     A drop-in replacement: a test that passes with the parent passes with this class.
 
-    Every exception that leaves a call carries the transcript as a note. A call
-    that is cancelled loses no event: the next call receives it.
+    Every exception that leaves a call carries the transcript as a note. A call that is
+    cancelled loses no event: the next call receives it.
     """
 
     scope: dict[str, Any]  # type: ignore[assignment]  # the stubs allow no other keys
@@ -74,6 +80,8 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
     Set here what middleware or a router would add: ``scope["user"] = user``.
     """
+    #: Whether a data frame before accept issues a warning. The audit sets it.
+    _warns_of_frames = True
 
     if TYPE_CHECKING:
 
@@ -95,22 +103,16 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
             # subclasses that skip this one.
             super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
 
-    @functools.cached_property
-    def _kept_payloads(self) -> KeptPayloads:
-        # Made when it is first used, because subclasses skip the constructors.
-        return KeptPayloads()
-
     # What is recorded.
 
     @_Recorded
     def pre_close_messages(self) -> list[Any]:
         """The payloads of frames that ``connect()`` and ``wait_closed()`` read past.
 
-        JSON text is decoded; other text is ``str``, binary is ``bytes``. When an
-        application crashes during either call, the frames that are still queued are
-        here, too. Empty before ``connect()``.
+        In order. JSON text is decoded; other text is ``str``, binary is ``bytes``.
+        Empty before ``connect()``.
         """
-        return self._kept_payloads.decoded()
+        return self._application.conversation.pre_close_messages
 
     @_Recorded
     def close_code(self) -> int | None:
@@ -120,7 +122,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         test has received it. 1000 if the event has no code (ASGI, "Close - send
         event").
         """
-        close = self._application_run.recording.close
+        close = self._application.conversation.recording.close
         return None if close is None else close_code(close)
 
     @_Recorded
@@ -129,7 +131,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
         Set together with ``close_code``. ``""`` if the event has no reason.
         """
-        close = self._application_run.recording.close
+        close = self._application.conversation.recording.close
         return None if close is None else close_reason(close)
 
     @_Recorded
@@ -139,7 +141,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         None unless it has used the ASGI extension ``websocket.http.response``. The body
         is as much of it as has been sent.
         """
-        return self._application_run.recording.denial_response
+        return self._application.conversation.recording.denial_response
 
     @_Recorded
     def transcript(self) -> Transcript:
@@ -147,15 +149,7 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
         A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
         """
-        return transcript_of(self, known_servers(self))
-
-    @_Recorded
-    def running_tasks(self) -> list[asyncio.Task[Any]]:
-        """The tasks that the application has started and that are still running.
-
-        In the order in which they were started; of many, the last 100.
-        """
-        return self._application_run.running_tasks
+        return transcript_of(self, known_servers(self.servers))
 
     @_Recorded
     def client_view(self) -> ClientView:
@@ -173,19 +167,28 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         """
         return replay_of(self).undeliverable()
 
+    @_Recorded
+    def running_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that the application has started and that are still running.
+
+        In the order in which they were started; of many, the last 100.
+        """
+        return self._application.running_tasks
+
     def __repr__(self) -> str:
-        future = self._future
-        if future is None:
+        application = self._application
+        conversation, ending = application.conversation, application.ending
+        if application.task is None:
             status = "not started"
-        elif not future.done():
+        elif ending is None:
             status = "running"
         else:
-            status = "cancelled" if future.cancelled() else "ended"
-        progress = format_progress(self._application_run.recording)
+            status = "cancelled" if application.task.cancelled() else "ended"
+        progress = format_progress(conversation.recording)
         return (
             f"<{type(self).__name__} {format_path(vars(self).get('scope'))}: "
             f"{', '.join([*progress, status])}, pre_close_messages: "
-            f"{len(self._kept_payloads)}>"
+            f"{len(conversation.pre_close_messages)}>"
         )
 
     # What it does.
@@ -204,32 +207,29 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
         - what the application raises, at once;
         - ``TimeoutError`` when the timeout expires, after it has cancelled the
-          application as the parent does, or at once if the application has returned;
+          application as the parent does, or at once if nothing more can come;
         - ``AssertionError`` if an event is not a response to the handshake.
 
         If it is cancelled, the application goes on running and no frame is lost.
         """
-        __tracebackhide__ = True
-        reading = Reading(timeout, self.timeout_factor)
-        try:
-            self.future  # started here, which leaves send_input() nothing to explain
-            await self.send_input({"type": "websocket.connect"})
-            kind = "websocket.send"
-            while kind == "websocket.send":
-                event = await self.receive_output(reading.remaining())
-                kind = self.__keep(event, reading)
-            response = self.__response(event)
-            if kind == "websocket.http.response.start":
-                await self.__receive_denial_body(reading)
-        except BaseException:
-            self.__fail(reading)
-            raise
-        if reading.frames and self._warns_of_frames and not self.strict:
+        conversation = self._application.conversation
+        remaining, kept = self.__remaining(timeout), len(
+            conversation.pre_close_messages
+        )
+        await self.send_input({"type": "websocket.connect"})
+        event = await self.receive_output(remaining())
+        while event_type(event) == "websocket.send":
+            conversation.keep(event)
+            event = await self.receive_output(remaining())
+        response = self.__response(event)
+        if event_type(event) == "websocket.http.response.start":
+            await self.__receive_denial_body(remaining)
+        has_frames = len(conversation.pre_close_messages) > kept
+        if has_frames and self._warns_of_frames and not self.strict:
             warn_of_first_frame(self)
         return response
 
     def __response(self, event: Any) -> tuple[bool, int | str | None]:
-        __tracebackhide__ = True
         try:
             kind = event["type"]
         except (KeyError, TypeError) as error:
@@ -244,20 +244,40 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
             return False, event.get("status")
         raise AssertionError(format_no_answer(event))
 
-    async def __receive_denial_body(self, reading: Reading) -> None:
-        __tracebackhide__ = True
+    async def __receive_denial_body(
+        self, remaining: Callable[[], float | None]
+    ) -> None:
         more_body = True
         while more_body:
             try:
-                event = await self.receive_output(reading.remaining())
+                event = await self.receive_output(remaining())
             except TimeoutError:
-                if self._application_run.ended_on_its_own:
+                if self._application.ending and not self._application.is_cancelled:
                     return  # without the rest of the body
                 raise
-            kind = self.__keep(event, reading)
-            if kind != "websocket.send":
-                is_body = kind == "websocket.http.response.body"
+            if event_type(event) == "websocket.send":
+                self._application.conversation.keep(event)
+            else:
+                is_body = event_type(event) == "websocket.http.response.body"
                 more_body = is_body and has_more_body(event)
+
+    def __remaining(self, timeout: float | None) -> Callable[[], float | None]:
+        """Return a function that returns what is left of a timeout, in seconds.
+
+        ``receive_output()`` multiplies that by the ``timeout_factor``.
+        """
+        factor, start = self.timeout_factor, None
+
+        def remaining() -> float | None:
+            nonlocal start
+            if timeout is None:
+                return None
+            # The clock of the event loop, because that of the test may be frozen.
+            now = asyncio.get_running_loop().time()
+            start = now if start is None else start
+            return max(0.0, timeout - (now - start) / factor) if factor else 0.0
+
+        return remaining
 
     @explained
     async def wait_closed(self, timeout: float | None = 1) -> int:
@@ -271,30 +291,25 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
         - what the application raises, at once;
         - ``TimeoutError`` when the timeout expires, after it has cancelled the
-          application as ``receive_output()`` does, or at once if the application has
-          returned without a close;
+          application as ``receive_output()`` does, or at once if nothing more can come;
         - ``AssertionError``, at once, if the application has sent a denial response.
 
         If it is cancelled, the application goes on running and no frame is lost.
         """
-        __tracebackhide__ = True
-        recording, queue = self._application_run.recording, self.output_queue
-        reading = Reading(timeout, self.timeout_factor)
-        try:
-            while True:
-                if queue.empty():
-                    if recording.close is not None:
-                        return close_code(recording.close)
-                    if recording.denial_response is not None:
-                        raise AssertionError(format_denied(recording.denial_response))
-                event = await self.receive_output(reading.remaining())
-                kind = self.__keep(event, reading)
-                if kind == "websocket.close":
-                    # The first close counts. There is none if a subclass made it up.
-                    return close_code(recording.close or event)
-        except BaseException:
-            self.__fail(reading)
-            raise
+        conversation, queue = self._application.conversation, self.output_queue
+        recording, remaining = conversation.recording, self.__remaining(timeout)
+        while True:
+            if queue.empty():
+                if recording.close is not None:
+                    return close_code(recording.close)
+                if recording.denial_response is not None:
+                    raise AssertionError(format_denied(recording.denial_response))
+            event = await self.receive_output(remaining())
+            if event_type(event) == "websocket.send":
+                conversation.keep(event)
+            elif event_type(event) == "websocket.close":
+                # The first close counts. There is none if a subclass made it up.
+                return close_code(recording.close or event)
 
     @explained
     async def receive_until(
@@ -311,46 +326,41 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
 
         - what the application raises, at once, and what ``match`` raises;
         - ``TimeoutError`` when the timeout expires, which does not cancel the
-          application, or at once if the application has returned;
+          application, or at once if nothing more can come;
         - ``AssertionError``, at once, if an event comes first that is not a data frame,
           such as ``websocket.close``.
 
         If it raises or is cancelled, every event is still there to be received.
         """
-        __tracebackhide__ = True
-        run = self._application_run
         self.future  # started here
-        queue, reading = run.output_queue, Reading(timeout, self.timeout_factor)
-        search = Search(queue, match)
-        run.raise_what_ended_it()
-        while (payloads := search.find()) is None:
-            run.raise_what_ended_it()
-            in_time = await run.wait_for_output(
-                search.has_more, self._scaled(reading.remaining())
+        application, queue = self._application, self._application.output_queue
+        remaining = self.__remaining(timeout)
+        # By their position among all events, because the calls of other tasks may
+        # receive some of them meanwhile.
+        payloads: dict[int, Any] = {}
+        position = queue.taken_count
+        application.raise_if_ended()
+        while True:
+            first = queue.taken_count
+            for position in range(max(first, position), queue.put_count):
+                event = queue.peek(position - first)
+                if event_type(event) != "websocket.send":
+                    raise AssertionError(format_no_match(event, position - first))
+                payloads[position] = frame = payload(event)
+                if match(frame):
+                    for _ in range(first, position + 1):
+                        queue.get_nowait()
+                    return [payloads[it] for it in range(first, position + 1)]
+            application.raise_if_ended()
+            position = seen = queue.put_count
+            in_time = await application.wait_for_output(
+                lambda: queue.put_count > seen, self._scaled(remaining())
             )
-            if not in_time or not search.has_more():
-                self._call_state.received = search
-                run.raise_what_ended_it()
+            if not in_time or queue.put_count == seen:
+                application.raise_if_ended()
                 raise TimeoutError
-        for _ in payloads:
-            run.take_event()
-        return payloads
 
-    def __keep(self, event: Any, reading: Reading) -> str:
-        """Return the type of an event; keep the payload if it is a data frame."""
-        kind = reading.count(event)
-        if kind == "websocket.send":
-            self._kept_payloads.keep(event)
-        return kind
-
-    def __fail(self, reading: Reading) -> None:
-        """Keep unread frames if the application has crashed; note what was received."""
-        self._call_state.received = reading
-        run = self._application_run
-        if run.was_cancelled or run.exception() is not None:
-            for frame in run.output_queue.take_frames():
-                self._kept_payloads.keep(frame)
-
+    @explained
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
         """Return the next event that the application sends: the very object.
 
@@ -359,28 +369,12 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         - what the application raises, at once, and also what it has raised before,
           even if there are events to receive;
         - ``TimeoutError`` when the timeout expires, after it has cancelled the
-          application as the parent does, or at once if the application has returned;
+          application as the parent does, or at once if nothing more can come;
         - ``asyncio.CancelledError`` after an earlier call has cancelled it so.
 
         If it is cancelled, the application goes on running and no event is lost.
         """
-        __tracebackhide__ = True
-        is_plain = self.servers is SERVERS and self.timeout_factor == 1
-        if self.strict or not is_plain:
-            return await self.__receive_output(timeout)
-        run = self._application_run
-        if run.is_running and not run.output_queue.empty():
-            waiting: dict[str, Any] = run.take_event()  # there is nothing to explain
-            return waiting
-        # As explained() does it, for less: every frame of every test comes this way.
-        try:
-            return await super().receive_output(timeout)
-        except BaseException as exception:
-            method = RecordingWebsocketCommunicator.receive_output
-            explain(exception, self, Call(method, (timeout,)))
-            raise
-
-    __receive_output = explained(RecordingApplicationCommunicator.receive_output)
+        return await super().receive_output(timeout)
 
     @explained
     async def receive_nothing(
@@ -388,27 +382,21 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
     ) -> bool:
         """Return whether the application sends nothing for ``timeout`` seconds.
 
-        Waits for at least ``interval`` seconds. Returns at once if there is an event to
-        receive, or if the application has ended; reads and cancels nothing. Raises what
-        the application has raised before.
+        Looks once in ``interval`` seconds. Returns at once if there is an event to
+        receive, or if nothing more can come; reads and cancels nothing. Raises what the
+        application has raised before.
         """
         return await super().receive_nothing(timeout, interval)
 
+    @explained
     async def send_input(self, message: dict[str, Any]) -> None:
         """Send an event to the application, and start it if it has not started.
 
         Never waits. Raises what the application has raised before.
         """
-        __tracebackhide__ = True
-        run = self._application_run
-        if run.is_running and not self.strict:
-            run.input_queue.put_nowait(message)  # there is nothing to explain
-        else:
-            await self.__send_input(message)
+        await super().send_input(message)
 
-    __send_input = explained(RecordingApplicationCommunicator.send_input)
-
-    @explained_as(RecordingApplicationCommunicator.wait)
+    @explained
     async def wait(self, timeout: float | None = 1) -> None:
         """Wait for the application to end, and raise what it raises.
 
@@ -416,19 +404,19 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         the application and returns, as the parent does. Raises ``AssertionError`` if
         the application suppresses its ``CancelledError``.
         """
+        await super().wait(timeout)
 
-    @explained_as(WebsocketCommunicator.receive_from)
-    async def receive_from(  # type: ignore[empty-body]
-        self, timeout: float = 1
-    ) -> str | bytes:
+    @explained
+    async def receive_from(self, timeout: float = 1) -> str | bytes:
         """Return the payload of the next event, which must be a data frame.
 
         Raises ``AssertionError`` if it is any other event, or has not exactly one
         payload (ASGI, "Send - send event"), and whatever ``receive_output()`` raises.
         ``timeout`` is in seconds. If it is cancelled, no event is lost.
         """
+        return await super().receive_from(timeout)
 
-    @explained_as(WebsocketCommunicator.receive_json_from)
+    @explained
     async def receive_json_from(self, timeout: float = 1) -> Any:
         """Return the JSON in the text of the next event, decoded.
 
@@ -436,8 +424,9 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         whatever ``receive_from()`` raises. ``timeout`` is in seconds. If it is
         cancelled, no event is lost.
         """
+        return await super().receive_json_from(timeout)
 
-    @explained_as(WebsocketCommunicator.send_to)
+    @explained
     async def send_to(
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
@@ -446,13 +435,15 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         Raises ``AssertionError`` unless there is exactly one payload, of the right type
         and not empty; and whatever ``send_input()`` raises. Never waits.
         """
+        await super().send_to(text_data, bytes_data)
 
-    @explained_as(WebsocketCommunicator.send_json_to)
+    @explained
     async def send_json_to(self, data: Any) -> None:
         """Send ``data`` as JSON in a text frame, like ``send_to()``.
 
         Raises ``TypeError`` if JSON cannot encode it.
         """
+        await super().send_json_to(data)
 
     @explained
     async def disconnect(self, code: int = 1000, timeout: float | None = 1) -> None:
@@ -463,31 +454,24 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         cancels the application and returns. Raises what ``send_input()`` and ``wait()``
         raise.
         """
-        __tracebackhide__ = True
-        await self.send_input({"type": "websocket.disconnect", "code": code})
-        await self.wait(timeout)
-        run = self._application_run
-        run.cancelled_by_wait = run.cancelled_by_wait.replace("wait(", "disconnect(")
+        await super().disconnect(code, timeout)  # type: ignore[arg-type]
 
     def stop(self, exceptions: bool = True) -> None:
         """Cancel the application; if it has ended, raise what it has raised.
 
         With ``exceptions`` false it raises nothing. Does not wait, and is no coroutine.
         """
-        __tracebackhide__ = True
-        if exceptions and self._application_run.is_forced:
+        if exceptions and self._application.is_forced:
             return  # what the task holds is the RuntimeError of a closed coroutine
         try:
             super().stop(exceptions)
         except BaseException as exception:
             if exceptions:  # which __del__() does not want, perhaps as Python exits
-                explain(exception, self, Call(type(self).stop))
+                explain(exception, self, call_of(self, type(self).stop))
             raise
 
     async def __aenter__(self: _Communicator) -> _Communicator:
         """Return the communicator, not connected: a test may expect a rejection."""
-        # Make the recording now: TranscriptNote compares its time with an exception's.
-        self._application_run
         return self
 
     async def __aexit__(
@@ -505,7 +489,6 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
         cancelled. Raises what it has raised and no call has raised yet, unless the
         block itself raises: nothing ever takes the place of that exception.
         """
-        __tracebackhide__ = True
         if exception is not None:
             # Now, because what passes from here on is not what the exception is about.
             explain_with_transcript(exception, self, failed=False)
@@ -514,35 +497,34 @@ class RecordingWebsocketCommunicator(ExplainedCommunicator, WebsocketCommunicato
             await self.__raise_crash()
         except (Exception, asyncio.CancelledError) as error:
             if exception is None:
-                explain(error, self, Call(type(self).__aexit__))
+                explain(error, self, call_of(self, type(self).__aexit__))
                 raise
 
     async def __leave(self) -> None:
-        __tracebackhide__ = True
-        run, application = self._application_run, self._future
-        if application is None:
+        application = self._application
+        if application.task is None:
             return
         try:
-            if not application.done():
-                run.assert_own_loop()
+            if application.ending is None:
+                application.assert_own_loop()
                 replay = replay_of(self)
                 connection = replay.connection
                 if connection.phase != "client_left":
                     await self.send_input(
                         disconnect_event(replay.servers[0], connection)
                     )
-                await run.wait_until_ended(self._scaled(SHUTDOWN_TIMEOUT))
+                await application.wait_until_ended(self._scaled(SHUTDOWN_TIMEOUT))
         finally:
             try:
-                await run.stop()
+                await application.stop()
             finally:
-                run.is_left = True
-                run.output_queue.wake()
-        run.assert_stopped()
+                application.is_left = True
+                application.output_queue.wake()
+        application.assert_stopped()
 
     @explained
     async def __raise_crash(self) -> None:
-        __tracebackhide__ = True
-        run = self._application_run
-        if run.exception() is not None and not self._call_state.crash_has_surfaced:
-            run.raise_what_ended_it()
+        application = self._application
+        has_surfaced = application.conversation.crash_has_surfaced
+        if application.crash is not None and not has_surfaced:
+            application.raise_if_ended()

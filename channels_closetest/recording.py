@@ -7,9 +7,10 @@ absent, and reading it never raises.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
-from types import CodeType, MappingProxyType
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
 
 Direction = Literal["receive", "send"]
@@ -28,6 +29,25 @@ class Record(NamedTuple):
     event: Any
     #: Seconds since the first event of the transcript.
     seconds: float
+
+
+class Place(NamedTuple):
+    """A line of code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Return it relative to the working directory, if it lies below that."""
+        here = os.path.join(os.getcwd(), "")
+        return f"{self.file.removeprefix(here)}:{self.line}"
+
+
+class Crash(NamedTuple):
+    """What an application, or a task that it started, has raised, and where."""
+
+    exception: BaseException
+    place: Place | None
 
 
 #: The fields of a Record, and the number of the task that sent the event if the
@@ -57,8 +77,6 @@ class Ending(NamedTuple):
     #: Seconds since the first event.
     seconds: float
     outcome: Outcome
-    #: Of the application's own coroutine. Above it, a traceback has frames of the test.
-    code: CodeType | None = None
 
     # Not the exception: its frames hold the queues, which hold the recording, and that
     # would be a reference cycle.
@@ -99,9 +117,9 @@ class Recording:
             self._start = now
         self.records.append((direction, _copy_event(event), now - self._start, task))
 
-    def end(self, outcome: Outcome, code: CodeType | None = None) -> None:
+    def end(self, outcome: Outcome) -> None:
         seconds = self.now() - self._start if self.records else 0.0
-        self.ending = Ending(len(self.records), seconds, outcome, code)
+        self.ending = Ending(len(self.records), seconds, outcome)
 
     @property
     def accepted(self) -> bool:

@@ -827,6 +827,17 @@ CLIENT_CLOSES = PerServer(closed(1000), echoed, echoed)
 # fmt: on
 
 
+def known_servers(servers: Sequence[ServerName]) -> tuple[ServerName, ...]:
+    """Return the names of servers. Raise ``ValueError`` if one is not known."""
+    known = isinstance(servers, (list, tuple)) and bool(servers)
+    if not known or not all(server in SERVERS for server in servers):
+        raise ValueError(
+            f"servers must be a list or tuple with one or more of {SERVERS},"
+            f" but is {servers!r}"
+        )
+    return tuple(servers)
+
+
 def disconnect_event(server: str, connection: Connection) -> dict[str, Any]:
     """Return the event with which a server ends a connection (ASGI, "Disconnect")."""
     is_accepted = connection.status == 101

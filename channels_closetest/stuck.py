@@ -9,12 +9,16 @@ import traceback
 from asyncio import Task, current_task
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 from asgiref.sync import SyncToAsync
 from channels.consumer import AsyncConsumer
 from channels.utils import await_many_dispatch
+
+from .places import find_crash_place
+from .recording import Crash
+from .text.failures import Stuck
 
 #: The flags of code that runs in a task.
 _COROUTINES = (
@@ -22,34 +26,17 @@ _COROUTINES = (
 )
 
 
-class Stuck(NamedTuple):
-    """Where an application was waiting at one moment."""
-
-    #: Whether it is a consumer of Channels that waits for its next event.
-    is_idle: bool
-    #: From the application to the await, or to the call in its thread, unless it is
-    #: idle; then the same for each task that it has started.
-    stacks: Sequence[traceback.StackSummary]
-    #: What the tasks that it has started have raised.
-    crashes: Sequence[BaseException]
-    #: What the threads of asgiref are doing, if it waits for one that does not work for
-    #: it, or if that is unknown.
-    threads: traceback.StackSummary | None = None
-    is_thread_known: bool = True
-
-
 def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     """Return where an application, and the tasks that it has started, are waiting."""
-    crashes = list(started.crashes)
     stacks = [find_stack(task) for task in started.running()]
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
     if SyncToAsync.__call__.__code__ not in codes:
         is_idle = _waits_for_event(frames)
         own = [] if is_idle else [_stack(frames)]
-        return Stuck(is_idle, [*own, *stacks], crashes)
-    # From here on the frames are asgiref's own. The local variable child of its
-    # __call__() is the function that its thread runs: show the frames of that instead.
+        return Stuck(is_idle, [*own, *stacks])
+    # asgiref runs a function (its local ``child``) in a thread. Show that thread's
+    # frames.
     call = codes.index(SyncToAsync.__call__.__code__)
     child = frames[call].f_locals.get("child")
     own_frames = frames[: call + 1]
@@ -57,12 +44,11 @@ def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     for functions, in_thread in threads:
         if child is not None and child in functions:
             own = [_stack([*own_frames, *in_thread])]
-            return Stuck(False, [*own, *stacks], crashes)
+            return Stuck(False, [*own, *stacks])
     busy = [frame for _, in_thread in threads for frame in in_thread]
     return Stuck(
         False,
         [_stack(own_frames), *stacks],
-        crashes,
         threads=_stack(busy),
         is_thread_known=child is not None,
     )
@@ -86,7 +72,7 @@ class StartedTasks:
     LIMIT = 100
 
     #: What the tasks have raised.
-    crashes: Sequence[BaseException] = ()
+    crashes: Sequence[Crash] = ()
     _tasks: Sequence[ref[Task[Any]]] = ()
     #: How many tasks the application has started.
     count = 0
@@ -135,7 +121,8 @@ class StartedTasks:
         self._factory.forget(ref(task))
         exception = peek_exception(task)
         if exception is not None:
-            self.crashes = [*self.crashes, exception][-self.LIMIT :]
+            crash = Crash(exception, find_crash_place(exception, None))
+            self.crashes = [*self.crashes, crash][-self.LIMIT :]
         self._changed()
 
 

@@ -30,7 +30,7 @@ from channels_closetest.servers import (
     Client,
     Rule,
 )
-from channels_closetest.transcript import About
+from channels_closetest.text.transcript import About
 from tests.cases import (
     CLOSE_4000,
     MORE_CASES,

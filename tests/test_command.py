@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from channels_closetest.audit import VARIABLE, Audit
+from channels_closetest.audit.collect import VARIABLE, Audit
 from tests.tools.readme import environment, start_project
 
 SUITES = Path(__file__).with_name("audited")
@@ -366,7 +366,7 @@ def test_a_suite_that_looks_for_the_module_before_it_imports_it(
 
 
 def test_the_plugin_does_nothing_without_the_command(project: Path) -> None:
-    plugin = "-p", "channels_closetest.pytest_plugin"
+    plugin = "-p", "channels_closetest.audit.pytest_plugin"
     suite = of_runner((*PYTEST, *plugin), "clean")
     result = run_python(project, *suite)
     assert (result.status, result.stderr) == (0, "")

@@ -19,7 +19,7 @@ from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.testing import WebsocketCommunicator
-from django.db import connections
+from django.db import close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.sqlite3 import base as sqlite3
@@ -38,6 +38,11 @@ channels_db: Any = channels.db  # Its stubs omit what it imports.
 begun, go_on = threading.Event(), threading.Event()
 # The threads in a function that may run asynchronous code.
 names_of_threads: list[str] = []
+
+
+def setUpModule() -> None:
+    # Other modules use the parent class, which leaves it replaced if two wait at once.
+    channels_db.close_old_connections = close_old_connections
 
 
 async def sleep_until(condition: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ import inspect
 import pytest
 from channels.testing import WebsocketCommunicator
 
-from channels_closetest import RecordingWebsocketCommunicator, application, calls
+from channels_closetest import RecordingWebsocketCommunicator, application
 from channels_closetest import communicator as module
 
 METHODS = sorted(
@@ -16,8 +16,8 @@ METHODS = sorted(
 )
 ATTRIBUTES = {
     "timeout_factor": application.RecordingApplicationCommunicator,
-    "servers": calls.ExplainedCommunicator,
-    "strict": calls.ExplainedCommunicator,
+    "servers": application.RecordingApplicationCommunicator,
+    "strict": application.RecordingApplicationCommunicator,
     "scope": module.RecordingWebsocketCommunicator,
 }
 

@@ -46,7 +46,8 @@ async def test_a_crash_carries_the_transcript() -> None:
         "   0.0 ms  -> connect\n"
         '   0.0 ms  <- send       {"type": "jwt-expired"}'
         "  !! sent before accept(): the client receives HTTP 500\n"
-        f"   0.0 ms  the application raised Boom('boom'), tests/scripts.py:{line}\n"
+        "   0.0 ms  the application raised tests.scripts.Boom: boom,"
+        f" tests/scripts.py:{line}\n"
         "a client of Daphne sees: HTTP 500, then close code 1006"
     )
 
@@ -169,7 +170,8 @@ async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -
         "Transcript: /ws/?token=old\n"
         "   0.0 ms  -> connect\n"
         "   0.0 ms  <- accept\n"
-        f"   0.0 ms  the application raised Boom('boom'), tests/scripts.py:{line}\n"
+        "   0.0 ms  the application raised tests.scripts.Boom: boom,"
+        f" tests/scripts.py:{line}\n"
         "a client of Daphne sees: HTTP 101, then close code 1011"
     )
 
@@ -378,7 +380,7 @@ def test_every_runner_shows_the_transcript(command: list[str], tmp_path: Path) -
         "ValueError: boom\n"
         "Transcript: /ws/\n"
         "   0.0 ms  -> connect\n"
-        f"   0.0 ms  the application raised ValueError('boom'), {file}:{line}\n"
+        f"   0.0 ms  the application raised ValueError: boom, {file.name}:{line}\n"
         "a client of Daphne sees: HTTP 500, then close code 1006\n"
     )
     shown = re.sub(r"\d+\.\d ms", "0.0 ms", unindented(process.stdout))

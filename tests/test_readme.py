@@ -13,7 +13,7 @@ from docutils.core import publish_doctree
 
 import channels_closetest
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.report import Found, Report
+from channels_closetest.audit.report import Found, Report
 from tests.tools.readme import (
     DISCONNECT,
     ENDING,

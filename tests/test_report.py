@@ -2,7 +2,7 @@
 
 import json
 
-from channels_closetest.report import Found, Report
+from channels_closetest.audit.report import Found, Report
 
 FOUND = Found(
     test="tests.Tests.test_close",

@@ -20,7 +20,7 @@ from channels_closetest import (
     DenialResponse,
     RecordingWebsocketCommunicator,
 )
-from channels_closetest.calls import replay_of
+from channels_closetest.explain import replay_of
 from channels_closetest.recording import Recording, payload
 from channels_closetest.servers import SERVERS
 from tests.cases import (
@@ -204,7 +204,7 @@ async def predict(server: Server, case: Case) -> Prediction:
     if server != "daphne":
         communicator.scope["extensions"] = {EXTENSION: {}}
     await communicator.send_input(CONNECT)
-    recording = communicator._application_run.recording
+    recording = communicator._application.conversation.recording
     recording.now = lambda: Recording.now() + case.script.pause
     try:
         if case.path:

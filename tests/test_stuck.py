@@ -374,7 +374,7 @@ async def test_a_task_that_the_consumer_has_started_and_that_has_died(
     line = line_of('raise Boom("in a task")  # dies', __file__)
     assert await message(communicator.receive_from(0.2)) == (
         f"{FIRST_LINE}A task that the application started has raised"
-        f" Boom('in a task'), tests/test_stuck.py:{line}.\n"
+        f" tests.scripts.Boom: in a task, tests/test_stuck.py:{line}.\n"
         "The consumer is idle. Fix that task first."
     )
 
@@ -387,7 +387,7 @@ async def test_the_transcript_shows_what_a_task_has_raised(
     line = line_of('raise Boom("in a task")  # dies', __file__)
     *_, shown, _ = readable(str(communicator.transcript)).splitlines()
     assert shown.strip() == (
-        "a task of the application raised Boom('in a task'),"
+        "a task of the application raised tests.scripts.Boom: in a task,"
         f" tests/test_stuck.py:{line}"
     )
     await communicator.disconnect()
@@ -461,7 +461,7 @@ async def test_several_tasks_of_which_one_has_died() -> None:
     line = line_of('raise Boom("in a task")  # dies', __file__)
     assert await message(communicator.receive_from(0.2)) == (
         f"{FIRST_LINE}A task that the application started has raised"
-        f" Boom('in a task'), tests/test_stuck.py:{line}.\n"
+        f" tests.scripts.Boom: in a task, tests/test_stuck.py:{line}.\n"
         + TASK_WAITING_HERE
         + HANGS
         + "It has a task that is waiting here (most recent call last):\n"

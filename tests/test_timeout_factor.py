@@ -185,7 +185,8 @@ async def test_a_failure_after_a_call_that_ended_it_has_them_too(name: str) -> N
     await communicator.send_input(CONNECT)
     await ENDING[name](communicator, 0.02)
     error = await failure(communicator.receive_from())
-    assert f"{name}(timeout=0.02) has ended it after 0.01 s, because" in str(error)
+    assert f"{name}(timeout=0.02) cancelled the application" in str(error)
+    assert "which had not returned after 0.01 s.\n" in str(error)
 
 
 async def test_a_factor_of_one_is_not_mentioned() -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
 from channels_closetest.recording import Recording
 from channels_closetest.servers import SERVERS, ServerName
-from channels_closetest.transcript import (
+from channels_closetest.text.values import (
     PAYLOAD_WIDTH,
     format_event,
     format_path,
@@ -162,7 +162,9 @@ async def test_the_transcript_is_a_snapshot() -> None:
 async def test_a_transcript_shows_the_crash_when_its_communicator_is_gone() -> None:
     transcript = (await having_sent(ACCEPT, ending="raise")).transcript
     gc.collect()
-    assert "  the application raised Boom('boom'), tests/" in readable(transcript)
+    assert "  the application raised tests.scripts.Boom: boom, tests/" in readable(
+        transcript
+    )
 
 
 # Events are recorded as sent.
@@ -508,7 +510,7 @@ async def test_a_crash_in_a_library_is_located_in_the_library() -> None:
     communicator = RecordingWebsocketCommunicator(URLRouter([]), "/ws/")
     await failure(communicator.connect())
     ends = readable(communicator.transcript).splitlines()[-2]
-    assert re.search(r"raised ValueError\(.*channels/routing.py:\d+$", ends), ends
+    assert re.search(r"raised ValueError: .*channels/routing.py:\d+$", ends), ends
 
 
 # Readable lines.

@@ -29,7 +29,7 @@ NOT_CLOSED = (
 
 CLOSED = (
     "The consumer is idle: it has closed with 4401.\n"
-    "The test has received that, and nothing can follow it."
+    "The test has already received the close; nothing can follow it."
 )
 
 
@@ -51,7 +51,7 @@ FORCED_BEFORE = (
 )
 
 
-ONE_CONNECTION = "One communicator is one connection: make another."
+ONE_CONNECTION = "A communicator is one connection: create another one."
 
 
 RETURNED = "Send before it returns, or before a handler raises StopConsumer."

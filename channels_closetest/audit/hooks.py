@@ -1,7 +1,7 @@
 """Hooks into the imports and into ``unittest``, by which a process joins an audit.
 
 Imports neither Channels nor Django, because the suite decides when they are imported.
-``watching.py`` does, and is imported after ``channels.testing``.
+``watch.py`` does, and is imported after ``channels.testing``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
-from .audit import VARIABLE, Audit
+from .collect import VARIABLE, Audit
 
-_TESTING, _COMMUNICATOR = "channels.testing", f"{__package__}.communicator"
+_TESTING, _COMMUNICATOR = "channels.testing", "channels_closetest.communicator"
 
 #: The audit of this process, if it has started one.
 _audits: list[Audit] = []
@@ -34,7 +34,7 @@ def start(audit: Audit) -> None:
         importlib.import_module(_COMMUNICATOR)
 
     def watch() -> None:
-        from .watching import watch
+        from .watch import watch
 
         watch(audit)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .transcript import count
+from ..text.values import count
 
 #: How many tests a group shows, and how many findings of a test.
 MAX_TESTS, MAX_FINDINGS = 10, 3

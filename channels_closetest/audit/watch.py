@@ -1,4 +1,4 @@
-"""Watches every communicator of a process, for ``audit.py``.
+"""Watches every communicator of a process, for ``collect.py``.
 
 Wraps the methods of ``RecordingWebsocketCommunicator`` rather than add to them what
 only this command needs: every frame of every other test passes through them.
@@ -22,22 +22,25 @@ from channels.testing import websocket
 
 import channels_closetest
 
-from .application import ApplicationRun, RecordingQueue
-from .audit import Audit
-from .calls import belongs_to, known_servers, without_our_frames
-from .client_view import Finding, Replay, client_of
-from .communicator import RecordingWebsocketCommunicator
-from .places import is_library
+from ..application import Application, RecordingQueue
+from ..client_view import Finding, Replay, client_of
+from ..communicator import RecordingWebsocketCommunicator
+from ..explain import belongs_to, without_our_frames
+from ..places import is_library
+from ..servers import SERVERS, known_servers
+from ..stuck import find_source
+from ..text.values import format_event, format_path
+from .collect import Audit
 from .report import Found
-from .servers import SERVERS
-from .stuck import find_source
-from .transcript import HERE, format_event, format_path
 
 #: File and line of a call in the test suite.
 Place = tuple[str, int]
 
 #: A call from here is a part of another one.
-_OURS_AND_PARENTS = (HERE, os.path.dirname(testing.__file__))
+_OURS_AND_PARENTS = (
+    os.path.dirname(channels_closetest.__file__),
+    os.path.dirname(testing.__file__),
+)
 #: Its methods call one another.
 _QUEUES = asyncio.queues.__file__
 #: What is on the stack below these is not the test.
@@ -81,7 +84,7 @@ class Watcher:
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
         # By the run, because a subclass may define what a communicator is equal to.
-        self._watched: weakref.WeakKeyDictionary[ApplicationRun, Watched] = (
+        self._watched: weakref.WeakKeyDictionary[Application, Watched] = (
             weakref.WeakKeyDictionary()
         )
         #: The communicators by their output queues, which do not hold them.
@@ -94,7 +97,7 @@ class Watcher:
         def create(cls: type, /, *args: object, **kwargs: object) -> Any:
             communicator = new(cls, *args, **kwargs)
             place = _find_place(communicator, sys._getframe(1))
-            run = communicator._application_run
+            run = communicator._application
             self._watched[run] = Watched(place)
             self._owners[run.output_queue] = weakref.ref(communicator)
             self._audit.add("communicator", self._audit.test)
@@ -164,7 +167,7 @@ class Watcher:
         return call
 
     def _watched_of(self, communicator: RecordingWebsocketCommunicator) -> Watched:
-        run = communicator._application_run
+        run = communicator._application
         watched = self._watched.get(run)
         if watched is None:  # the communicator is a copy, and so is the run
             watched = self._watched[run] = Watched(None)
@@ -173,8 +176,8 @@ class Watcher:
     def _look(
         self, communicator: RecordingWebsocketCommunicator, place: Place | None
     ) -> None:
-        run = communicator._application_run
-        recording = run.recording
+        run = communicator._application
+        recording = run.conversation.recording
         watched = self._watched_of(communicator)
         if watched.replay is None:
             watched.replay = Replay(
@@ -213,7 +216,7 @@ def _mark_as_coroutine_function(function: Any) -> None:
 
 def _servers_of(communicator: RecordingWebsocketCommunicator) -> tuple[str, ...]:
     try:
-        return known_servers(communicator)
+        return known_servers(communicator.servers)
     except ValueError:
         return SERVERS  # and the calls raise it
 

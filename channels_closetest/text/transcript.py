@@ -1,38 +1,33 @@
-"""Shows a recording.
-
-Whatever an application sends may be huge, unprintable or hostile: it is shown on one
-line, and showing it never raises.
-"""
+"""Shows a recording: every event, how the application ended, what a client received."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import reprlib
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain
-from types import CodeType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from .client_view import Replay
-from .places import is_library
-from .recording import (
+from ..client_view import Replay
+from ..recording import (
+    Crash,
     Ending,
     Outcome,
     Record,
     Recording,
     close_code,
     event_type,
-    has_more_body,
     read_only,
 )
-from .servers import Client, Connection
+from ..servers import Client, Connection
+from .values import (
+    PAYLOAD_WIDTH,
+    count,
+    format_event,
+    format_exception,
+    format_value,
+)
 
-#: Frames of these are not in the code of the project.
-HERE = os.path.dirname(__file__)
-#: How many characters of a payload fit a terminal line beside time and type.
-PAYLOAD_WIDTH = 50
 #: How many events a note on an exception shows from the start, and from the end.
 NOTE_HEAD, NOTE_TAIL = 10, 20
 
@@ -48,8 +43,10 @@ class About(NamedTuple):
     missing_keys: tuple[str, ...] = ()
     #: The name of the consumer, if its class is used in place of its application.
     consumer_class: str = ""
+    #: What the application has raised.
+    crash: Crash | None = None
     #: What the tasks that the application has started have raised.
-    crashed_tasks: tuple[BaseException, ...] = ()
+    crashed_tasks: tuple[Crash, ...] = ()
     #: The tasks that the application has started, and that outlive it.
     running_tasks: tuple[str, ...] = ()
 
@@ -60,18 +57,12 @@ class Transcript:
     A snapshot. ``str()`` of it is made for reading.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        about: About,
-        crash: BaseException | None = None,
-    ) -> None:
+    def __init__(self, recording: Recording, about: About) -> None:
         # Not copied: a recording only ever grows at its end.
         self._recording = recording
         self._length = len(recording.records)
         self._ending = recording.ending
         self._about = about
-        self._crash = crash
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -101,9 +92,8 @@ class Transcript:
             outcome = finding.undeliverable.outcome
             outcomes.setdefault(finding.position, []).append(outcome)
         yield about.path
-        for position in chain(
-            range(left_out.start), range(left_out.stop, self._length)
-        ):
+        shown = chain(range(left_out.start), range(left_out.stop, self._length))
+        for position in shown:
             direction, event, seconds, _ = self._recording.records[position]
             if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
@@ -118,7 +108,7 @@ class Transcript:
         if ending is not None:
             yield from self._ending_lines(ending)
         for crash in about.crashed_tasks:
-            yield f"{'':14}a task of the application raised {format_exception(crash)}"
+            yield f"{'':14}a task of the application raised {format_exception(*crash)}"
         for task in about.running_tasks:
             yield f"{'':14}still running: {task}"
         seen = format_connection(replay.connection)
@@ -135,18 +125,37 @@ class Transcript:
         return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
-        yield _line(ending.seconds, format_ending(ending, self._crash))
-        hint = format_hint(self._crash, self._about)
+        crash = self._about.crash
+        text = _OUTCOMES[ending.outcome]
+        if ending.outcome == "raised" and crash is not None:
+            text = f"the application raised {format_exception(*crash)}"
+        yield _line(ending.seconds, text)
+        hint = "" if crash is None else format_hint(crash.exception, self._about)
         if hint:
             yield f"{'':14}{hint}"
 
 
-class TranscriptNote(str):
-    """A note for an exception (PEP 678): what its communicators have recorded.
+def _line(seconds: float, text: str) -> str:
+    return f"{seconds * 1000:8.1f} ms  {text}"
 
-    As a ``str`` it has no characters, so that ``pytest.raises(match="^text$")``, which
-    matches notes as well, matches what it matches with the parent class. Whoever shows
-    notes calls ``str()``, and only then are the transcripts rendered.
+
+_OUTCOMES: dict[Outcome, str] = {
+    "returned": "the application returned",
+    "raised": "the application raised an exception",
+    "cancelled itself": (
+        "the application raised CancelledError, and nobody had cancelled it"
+    ),
+    "cancelled": "the application was cancelled",
+    "forced": "the application was forced to stop",
+}
+
+
+class TranscriptNote(str):
+    """A note for an exception (PEP 678): the transcripts of its communicators.
+
+    As a ``str`` it is empty: ``pytest.raises(match=...)`` also searches notes and must
+    not find our text. Whoever shows notes calls ``str()``, and only then are the
+    transcripts rendered.
     """
 
     def __new__(cls) -> TranscriptNote:
@@ -166,8 +175,8 @@ class TranscriptNote(str):
         if any(recording is other._recording for other in self._transcripts):
             return
         if self._last_added < recording.made:
-            # The exception is a singleton, raised again by a later communicator: it
-            # would collect the transcripts of all tests.
+            # Raised again by a later communicator. Otherwise a singleton exception
+            # would accumulate a transcript per test.
             self._transcripts.clear()
             self._failed.clear()
         self._transcripts.append(transcript)
@@ -216,146 +225,6 @@ def add_transcript(
     note.add(transcript, failed)
 
 
-def _line(seconds: float, text: str) -> str:
-    return f"{seconds * 1000:8.1f} ms  {text}"
-
-
-def format_event(event: object, width: int = 0) -> str:
-    """Return an event on one line: its type, and of its content as much as fits."""
-    kind = event_type(event)
-    if kind not in _DETAILS:
-        return format_value(event)
-    name, format_details = _DETAILS[kind]
-    details = format_details(cast("Mapping[str, Any]", event))
-    return f"{name:<{width}} {details}".rstrip()
-
-
-def _format_accept(event: Mapping[str, Any]) -> str:
-    details = [
-        f"{key} {format_value(event[key])}"
-        for key in ("subprotocol", "headers")
-        if event.get(key) is not None
-    ]
-    return ", ".join(details)
-
-
-def _format_frame(event: Mapping[str, Any]) -> str:
-    payloads = [event.get("text"), event.get("bytes")]
-    payloads = [payload for payload in payloads if payload is not None]
-    width = PAYLOAD_WIDTH // max(1, len(payloads))
-    details = [format_value(payload, width) for payload in payloads]
-    return " and ".join(details) or "with neither text nor bytes"
-
-
-def _format_close(event: Mapping[str, Any]) -> str:
-    code, reason = close_code(event), event.get("reason")
-    width = PAYLOAD_WIDTH // (1 if reason is None else 2)
-    parts = (code, reason)
-    return " ".join(format_value(part, width) for part in parts if part is not None)
-
-
-def _format_body(event: Mapping[str, Any]) -> str:
-    more = ", more to come" if has_more_body(event) else ""
-    return f"body {format_value(event.get('body', b''))}{more}"
-
-
-_DETAILS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "websocket.connect": ("connect", lambda event: ""),
-    "websocket.receive": ("receive", _format_frame),
-    "websocket.disconnect": (
-        "disconnect",
-        lambda event: format_value(event.get("code", 1005)),
-    ),
-    "websocket.accept": ("accept", _format_accept),
-    "websocket.send": ("send", _format_frame),
-    "websocket.close": ("close", _format_close),
-    "websocket.http.response.start": (
-        "denial",
-        lambda event: f"HTTP {format_value(event.get('status'))}",
-    ),
-    "websocket.http.response.body": ("denial", _format_body),
-}
-
-
-def format_value(value: Any, width: int = PAYLOAD_WIDTH) -> str:
-    """Return a value on one line: text as is if it can be printed, else its repr()."""
-    try:
-        if issubclass(type(value), (str, bytes, bytearray)):
-            return _format_text(value, width)
-        if issubclass(type(value), Mapping):
-            value = dict(value)
-        for limit in (6, 3, 2, 1):
-            shown = _format_object(value, limit, width * limit // 6)
-            if len(shown) <= width:
-                return shown
-    except Exception as error:
-        return f"{type(value).__name__} (cannot be shown: {type(error).__name__})"
-    return type(value).__name__
-
-
-def _format_text(value: str | bytes | bytearray, width: int) -> str:
-    """Cut the middle out of a long text, so that its end can be seen, too."""
-    size = len(value)
-    if size <= width:
-        is_plain = isinstance(value, str) and _is_plain(value)
-        shown = str(value) if is_plain else repr(value)
-        if len(shown) <= width + len("''"):
-            return shown
-    half = min(width, size - 1) // 2
-    head, tail = value[:half], value[-half:]
-    if isinstance(value, str) and _is_plain(f"{head!s}{tail!s}"):
-        return f"{head!s}...{tail!s} ({size} in all)"
-    while len(repr(head)) + len(repr(tail)) > width + len("''") and half > 1:
-        half = half * 3 // 4
-        head, tail = value[:half], value[-half:]
-    return f"{head!r}...{tail!r} ({size} in all)"
-
-
-def _is_plain(text: str) -> bool:
-    return text.isprintable() and text == text.strip() != ""
-
-
-def _format_object(value: object, limit: int, width: int) -> str:
-    shorter = reprlib.Repr()
-    shorter.maxstring = shorter.maxother = max(width, 6)
-    shorter.maxdict = shorter.maxlist = shorter.maxtuple = shorter.maxset = limit
-    return " ".join(shorter.repr(value).split())
-
-
-_OUTCOMES: dict[Outcome, str] = {
-    "returned": "the application returned",
-    "raised": "the application raised an exception",
-    "cancelled itself": (
-        "the application raised CancelledError, and nobody had cancelled it"
-    ),
-    "cancelled": "the application was cancelled",
-    "forced": "the application was forced to stop",
-}
-
-
-def format_ending(ending: Ending, crash: BaseException | None) -> str:
-    """Return how the application ended, and where it raised."""
-    if ending.outcome == "raised" and crash is not None:
-        return f"the application raised {format_exception(crash, ending.code)}"
-    return _OUTCOMES[ending.outcome]
-
-
-def format_exception(exception: BaseException, code: CodeType | None = None) -> str:
-    """Return an exception and the line of the project that raised it.
-
-    The frames of the application begin with that of ``code``. Above it are those of the
-    calls that have raised the exception in the test.
-    """
-    entries = list(traceback.walk_tb(exception.__traceback__))
-    codes = [frame.f_code for frame, _ in entries]
-    if code in codes:
-        del entries[: codes.index(code)]
-    places = [(frame.f_code.co_filename, line) for frame, line in reversed(entries)]
-    own = [place for place in places if not is_library(place[0])]
-    where = "".join(f", {file}:{line}" for file, line in (own or places)[:1])
-    return f"{format_value(exception, 2 * PAYLOAD_WIDTH)}{where}"
-
-
 #: The keys that servers or middleware add to the scope: who adds them, and a value for
 #: a test.
 SCOPE_KEYS = {
@@ -368,7 +237,7 @@ SCOPE_KEYS = {
 }
 
 
-def format_hint(exception: BaseException | None, about: About) -> str:
+def format_hint(exception: BaseException, about: About) -> str:
     """Return what the test has forgotten, if that is why the application raised."""
     if type(exception).__name__ == "InvalidChannelLayerError" or (
         type(exception) is AttributeError
@@ -384,7 +253,7 @@ def format_hint(exception: BaseException | None, about: About) -> str:
     key = exception.args[0] if type(exception) is KeyError and exception.args else ""
     if type(key) is not str or key not in about.missing_keys:
         return ""
-    if exception is not None and _scope_has(key, exception):
+    if _scope_has(key, exception):
         return ""
     source, example = SCOPE_KEYS[key]
     return (
@@ -396,9 +265,8 @@ def format_hint(exception: BaseException | None, about: About) -> str:
 def _scope_has(key: str, exception: BaseException) -> bool:
     """Whether the application that raised has the key: middleware copies the scope."""
     for frame, _ in traceback.walk_tb(exception.__traceback__):
-        with contextlib.suppress(
-            Exception
-        ):  # an object of the application's own making
+        # An object of the application's own making may raise.
+        with contextlib.suppress(Exception):
             owner: Any = frame.f_locals.get("self")
             scopes = [frame.f_locals.get("scope"), getattr(owner, "scope", None)]
             if any(type(scope) is dict and key in scope for scope in scopes):
@@ -425,20 +293,6 @@ def format_connection(connection: Connection) -> str:
     return seen
 
 
-def format_path(scope: object) -> str:
-    """Return the path of a connection with its query string."""
-    if not isinstance(scope, Mapping):
-        return "?"
-    try:
-        path, query = scope.get("path", "?"), scope.get("query_string")
-    except Exception:
-        return "?"  # a scope of the test's own making
-    shown = format_value(path)
-    if issubclass(type(query), bytes) and query:
-        shown += f"?{format_value(query.decode(errors='replace'))}"
-    return shown
-
-
 def format_progress(recording: Recording) -> list[str]:
     """Return how far the connection has come, in words."""
     denial, close = recording.denial_response, recording.close
@@ -447,7 +301,3 @@ def format_progress(recording: Recording) -> list[str]:
         *([f"denied {format_value(denial.status)}"] if denial else []),
         *([f"closed {format_value(close_code(close))}"] if close else []),
     ]
-
-
-def count(number: int, name: str) -> str:
-    return f"{number} {name}{'s' * (number != 1)}"

@@ -1,0 +1,69 @@
+"""What is known of one conversation, between a test and the application under test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .client_view import Finding, Replay, client_of
+from .recording import Recording, event_type, payload
+
+
+class Conversation:
+    """The recording of a conversation, its replay, and what calls have done with it."""
+
+    #: Whether a call has raised what the application has raised.
+    crash_has_surfaced = False
+    _replay: Replay | None = None
+    #: For ``strict``: how many findings have failed a call.
+    _failed_findings = 0
+
+    def __init__(self) -> None:
+        self.recording = Recording()
+        #: The payloads of data frames that connect() and wait_closed() have read past.
+        self.pre_close_messages: list[Any] = []
+
+    def keep(self, frame: Mapping[str, Any]) -> None:
+        self.pre_close_messages.append(payload(frame))
+
+    def replay(
+        self, servers: tuple[str, ...], scope: object, until: int | None = None
+    ) -> Replay:
+        """Return the replay of what has passed, or at least of the first events.
+
+        Each event is replayed once, as long as neither the servers change nor the
+        request.
+        """
+        client = client_of(scope)
+        replay = self._replay
+        if replay is None or (servers, client) != (replay.servers, replay.client):
+            self._replay = replay = Replay(servers, client)
+        records = self.recording.records
+        length = len(records) if until is None else until
+        replay.advance(records, length, self.recording.ending)
+        return replay
+
+    def find_new(self, servers: tuple[str, ...], scope: object) -> list[Finding]:
+        """Return what is undeliverable and has not failed a call; now it has."""
+        findings = self.replay(servers, scope).findings
+        new = findings[self._failed_findings :]
+        self._failed_findings = len(findings)
+        return new
+
+    def find_first_frame(
+        self, servers: tuple[str, ...], scope: object
+    ) -> Finding | None:
+        """Return why the first data frame reaches no client, if that is so."""
+        for position, (direction, event, *_) in enumerate(self.recording.records):
+            if direction == "send" and event_type(event) == "websocket.send":
+                replay = self.replay(servers, scope, position + 1)
+                found = (it for it in replay.findings if it.position == position)
+                return next(found, None)
+        return None  # a subclass has made up the frame in its receive_output()
+
+    def has_disconnected(self, since: int = 0) -> bool:
+        """Whether the test has sent ``websocket.disconnect``, after so many events."""
+        return any(
+            direction == "receive" and event_type(event) == "websocket.disconnect"
+            for direction, event, *_ in self.recording.records[since:]
+        )

@@ -1,0 +1,285 @@
+"""Wrap every public call: explain its failure, enforce ``strict``, and warn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import math
+import os
+import sys
+import warnings
+from asyncio import current_task  # at import, before a test patches it
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import Any, TypeVar, cast
+
+from channels.consumer import AsyncConsumer
+
+from .application import RecordingApplicationCommunicator
+from .client_view import Replay, UndeliverableWarning, client_of
+from .places import is_library
+from .servers import SERVERS, known_servers
+from .stuck import find_source, format_task
+from .text.failures import Call, Failure, format_strict, format_undeliverable
+from .text.transcript import SCOPE_KEYS, About, Transcript, add_transcript
+from .text.values import format_path
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_HERE = os.path.dirname(__file__)
+
+
+def explained(method: _Method) -> _Method:
+    """Explain every exception that leaves the method, and check ``strict``.
+
+    Where an explained method calls another one, only the outermost does either. Calls
+    are kept by their task, because two tasks may use one communicator.
+    """
+
+    @functools.wraps(method)
+    async def call(
+        self: RecordingApplicationCommunicator, /, *args: Any, **kwargs: Any
+    ) -> Any:
+        calls, task = self._application.calls, current_task()
+        if task in calls:
+            return await method(self, *args, **kwargs)
+        calls[task] = this = call_of(self, method, args, kwargs)
+        try:
+            _check_attributes(self)
+            result = await method(self, *args, **kwargs)
+            if self.strict:
+                _fail_on_undeliverable(self)
+            return result
+        except BaseException as exception:
+            explain(exception, self, this)
+            raise
+        finally:
+            del calls[task]
+            # A task that fails holds this frame, which must not hold the task.
+            del task
+
+    return cast(_Method, call)
+
+
+def call_of(
+    communicator: RecordingApplicationCommunicator,
+    method: Callable[..., object],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] = {},
+) -> Call:
+    application = communicator._application
+    return Call(
+        method,
+        args,
+        kwargs,
+        communicator.timeout_factor,
+        application.output_queue.taken_count,
+        len(application.conversation.pre_close_messages),
+    )
+
+
+def explain(
+    exception: BaseException, communicator: RecordingApplicationCommunicator, call: Call
+) -> None:
+    """Set the text of an exception that has none, and attach the transcript."""
+    if type(exception) is GeneratorExit:
+        return  # the call is garbage-collected
+    # Nothing ever takes the place of an exception: some refuse attributes.
+    with contextlib.suppress(Exception):
+        _set_text(exception, communicator, call)
+    explain_with_transcript(exception, communicator, failed=True)
+    without_our_frames(exception)
+
+
+def _set_text(
+    exception: BaseException, communicator: RecordingApplicationCommunicator, call: Call
+) -> None:
+    application = communicator._application
+    crash = application.crash
+    if crash is not None and exception is crash.exception:
+        application.conversation.crash_has_surfaced = True
+    elif exception.args:
+        return  # it has a text
+    elif isinstance(exception, TimeoutError):
+        exception.args = (_failure(communicator, call).timed_out(),)
+    elif isinstance(exception, asyncio.CancelledError) and application.is_cancelled:
+        exception.args = (_failure(communicator, call).cancelled(),)
+
+
+def _failure(communicator: RecordingApplicationCommunicator, call: Call) -> Failure:
+    application = communicator._application
+    conversation, queue = application.conversation, application.output_queue
+    loop = queue.loop
+    return Failure(
+        call,
+        conversation.recording,
+        events=queue.taken_count - call.taken,
+        frames=len(conversation.pre_close_messages) - call.kept,
+        queued=queue.qsize(),
+        crash=application.crash,
+        crashed_tasks=application.crashed_tasks,
+        stuck=application.find_stuck(),
+        suppressing=application.suppressing,
+        cancelled_by=application.cancelled_by,
+        has_disconnected=conversation.has_disconnected(),
+        loop_has_ended=loop is not None and not loop.is_running(),
+    )
+
+
+def explain_with_transcript(
+    exception: BaseException,
+    communicator: RecordingApplicationCommunicator,
+    failed: bool,
+) -> None:
+    try:
+        servers = known_servers(communicator.servers)
+    except ValueError:
+        servers = SERVERS
+    with contextlib.suppress(Exception):
+        add_transcript(exception, transcript_of(communicator, servers), failed)
+
+
+def without_our_frames(exception: BaseException) -> None:
+    """Remove our frames from a traceback: those of test and application remain."""
+    with contextlib.suppress(Exception):
+        kept = [
+            (frame, position, line)
+            for frame, position, line in _traceback_entries(exception)
+            if not frame.f_code.co_filename.startswith(_HERE)
+        ]
+        following: TracebackType | None = None
+        for frame, position, line in reversed(kept):
+            following = TracebackType(following, frame, position, line)
+        exception.__traceback__ = following
+
+
+def _traceback_entries(
+    exception: BaseException,
+) -> Iterator[tuple[FrameType, int, int]]:
+    entry = exception.__traceback__
+    while entry is not None:
+        yield entry.tb_frame, entry.tb_lasti, entry.tb_lineno
+        entry = entry.tb_next
+
+
+def warn_of_first_frame(communicator: RecordingApplicationCommunicator) -> None:
+    """Warn if the first data frame reaches no client."""
+    servers, scope = known_servers(communicator.servers), scope_of(communicator)
+    conversation = communicator._application.conversation
+    finding = conversation.find_first_frame(servers, scope)
+    if finding is not None:
+        text = format_undeliverable(finding.undeliverable)
+        _warn(UndeliverableWarning(text), communicator)
+
+
+def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> None:
+    servers = communicator.servers
+    conversation = communicator._application.conversation
+    new = conversation.find_new(known_servers(servers), scope_of(communicator))
+    if new:
+        raise AssertionError(format_strict(new, servers is not SERVERS))
+
+
+def _check_attributes(communicator: RecordingApplicationCommunicator) -> None:
+    if communicator.servers is not SERVERS:
+        known_servers(communicator.servers)
+    factor = communicator.timeout_factor
+    if not isinstance(factor, (int, float)) or not 0 <= factor < math.inf:
+        raise ValueError(
+            f"timeout_factor must be a number that is not negative, but is {factor!r}"
+        )
+
+
+def scope_of(communicator: RecordingApplicationCommunicator) -> object:
+    # Not there if a subclass skips the constructors.
+    return vars(communicator).get("scope")
+
+
+def replay_of(communicator: RecordingApplicationCommunicator) -> Replay:
+    return communicator._application.conversation.replay(
+        known_servers(communicator.servers), scope_of(communicator)
+    )
+
+
+def transcript_of(
+    communicator: RecordingApplicationCommunicator, servers: tuple[str, ...]
+) -> Transcript:
+    application, scope = communicator._application, scope_of(communicator)
+    running = application.running_tasks if application.ending is not None else []
+    about = About(
+        format_path(scope),
+        servers,
+        client_of(scope),
+        _missing_keys(scope),
+        _consumer_class(communicator),
+        application.crash,
+        application.crashed_tasks,
+        tuple(map(format_task, running)),
+    )
+    return Transcript(application.conversation.recording, about)
+
+
+def _missing_keys(scope: object) -> tuple[str, ...]:
+    if type(scope) is not dict:
+        return ()
+    return tuple(key for key in SCOPE_KEYS if key not in scope)
+
+
+def _consumer_class(communicator: RecordingApplicationCommunicator) -> str:
+    """Return the name of the consumer class that stands for its application."""
+    # asgiref takes any class for an application of ASGI 2, and wraps it.
+    application: Any = vars(communicator).get("application")
+    if type(application) is not FunctionType or hasattr(application, "consumer_class"):
+        return ""
+    for cell in application.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not assigned yet
+            value: Any = cell.cell_contents
+            if issubclass(type(value), type) and issubclass(value, AsyncConsumer):
+                return str(value.__name__)
+    return ""
+
+
+def _warn(warning: Warning, communicator: RecordingApplicationCommunicator) -> None:
+    """Issue a warning at the line that awaits the call, or else at the application.
+
+    A fixed stacklevel is wrong where a subclass overrides the call, and it points into
+    asyncio or asgiref where a task of its own runs the call.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and belongs_to(communicator, frame):
+        frame = frame.f_back
+    if frame is None or is_library(frame.f_code.co_filename):
+        task = communicator._application.task
+        file, line = find_source(communicator.application, task)
+        warnings.warn_explicit(warning, None, file, line)
+    else:
+        warnings.warn_explicit(
+            warning,
+            None,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            module=frame.f_globals.get("__name__"),
+            registry=frame.f_globals.setdefault("__warningregistry__", {}),
+        )
+
+
+def belongs_to(
+    communicator: RecordingApplicationCommunicator, frame: FrameType
+) -> bool:
+    """Whether a frame is of a method of the communicator, or of this package."""
+    # Not by f_locals["self"]: before Python 3.13 that is a copy, kept by the frame, and
+    # would keep a communicator alive that the test drops.
+    code, cls = frame.f_code, cast(type, type(communicator))
+    return code.co_filename.startswith(_HERE) or code in _method_codes(cls)
+
+
+@functools.lru_cache
+def _method_codes(cls: type) -> frozenset[CodeType]:
+    """Return the code of every method of a class, and of what decorates it."""
+    codes = set()
+    for base in cls.__mro__:
+        for function in vars(base).values():
+            while type(function) is FunctionType:
+                codes.add(function.__code__)
+                function = getattr(function, "__wrapped__", None)
+    return frozenset(codes)

@@ -1,0 +1,322 @@
+"""Words every failure of a call: what happened, what was seen instead, what to do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from traceback import StackSummary
+from typing import Any, NamedTuple
+
+from ..client_view import Finding, Undeliverable
+from ..recording import Crash, DenialResponse, Recording, close_code, event_type
+from .values import count, format_event, format_exception, format_value
+
+OTHER_LOOP = (
+    "The application runs in another event loop: a communicator belongs to the loop"
+    " that started its application.\n"
+    "Use one event loop for the whole conversation: one async_to_sync() around all"
+    " of it, or the same loop for the fixture and the test."
+)
+#: What a call waits for.
+_EXPECTED = {
+    "connect": "websocket.accept, websocket.close or a denial response",
+    "wait_closed": "websocket.close",
+    "receive_until": "a data frame that matches",
+    "receive_from": "a data frame",
+    "receive_json_from": "a data frame",
+}
+
+
+class Call(NamedTuple):
+    """A call of a communicator."""
+
+    method: Callable[..., object]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    #: The ``timeout_factor``.
+    factor: float = 1
+    #: How many events had been received, and payloads kept, when it began.
+    taken: int = 0
+    kept: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.method.__name__
+
+    @property
+    def timeout(self) -> float | None:
+        """The timeout, which often is the default."""
+        bound = inspect.signature(self.method).bind(None, *self.args, **self.kwargs)
+        bound.apply_defaults()
+        timeout: float | None = bound.arguments.get("timeout")
+        return timeout
+
+    def __str__(self) -> str:
+        return f"{self.name}(timeout={self.timeout})"
+
+    @property
+    def after(self) -> str:
+        """After how many seconds the timeout expires, if that is not the timeout."""
+        timeout, factor = self.timeout, self.factor
+        if timeout is None or factor == 1:
+            return ""
+        return f" after {timeout * factor:g} s"
+
+
+class Stuck(NamedTuple):
+    """Where an application was waiting at one moment."""
+
+    #: Whether it is a consumer of Channels that waits for its next event.
+    is_idle: bool
+    #: From the application to the await, or to the call in its thread, unless it is
+    #: idle; then the same for each task that it has started.
+    stacks: Sequence[StackSummary]
+    #: The stacks of asgiref's threads, if the application waits for a thread that is
+    #: busy with something else or cannot be identified.
+    threads: StackSummary | None = None
+    is_thread_known: bool = True
+
+
+class Failure(NamedTuple):
+    """What is known when a call fails. Chooses the cause, and words it."""
+
+    call: Call
+    recording: Recording
+    #: How many events the call has received, and how many of them are data frames.
+    events: int
+    frames: int
+    #: How many events are still to be received.
+    queued: int
+    #: What the application, and the tasks that it has started, have raised.
+    crash: Crash | None
+    crashed_tasks: Sequence[Crash]
+    #: Where the application is waiting, or was when a call cancelled it. None if it has
+    #: not been started, or has ended on its own.
+    stuck: Stuck | None
+    #: Where it was waiting after it had suppressed its cancellation.
+    suppressing: StackSummary | None
+    #: The call that has cancelled it.
+    cancelled_by: Call | None
+    has_disconnected: bool
+    loop_has_ended: bool
+
+    def timed_out(self) -> str:
+        """Return why a call that waits got nothing."""
+        expected = _EXPECTED.get(self.call.name, "any event")
+        wanted = f"Waiting for: {expected}. Received: {self._received()}."
+        ending = self.recording.ending
+        if ending is not None and not ending.is_interrupted:
+            how, advice = self._how_it_ended()
+            cannot = "cannot receive anything more"
+            return f"{self.call} {cannot}: {how}. {wanted}\n{advice}"
+        return f"{self.call} timed out{self.call.after}. {wanted}\n{self._where()}"
+
+    def _received(self) -> str:
+        denial = self.recording.denial_response
+        if self.call.name == "connect" and denial is not None:
+            status = format_value(denial.status)
+            return f"the start of a denial response, HTTP {status}, but not its end"
+        if self.call.name == "receive_until" and self.queued:
+            frames = count(self.queued, "data frame")
+            return f"{frames} without a match, still to be received"
+        if self.frames:
+            return f"{count(self.frames, 'data frame')}, now in pre_close_messages"
+        return count(self.events, "other event") if self.events else "nothing"
+
+    def _how_it_ended(self) -> tuple[str, str]:
+        if self.crash is not None:
+            # Otherwise the exception itself would have been raised.
+            return (
+                f"the application has raised {format_exception(*self.crash)}",
+                "Your receive_output() hides this exception: call"
+                " super().receive_output() to raise it.",
+            )
+        if self.has_disconnected:
+            return (
+                "the test has disconnected",
+                "A communicator is one connection: create another one.",
+            )
+        return (
+            "the application has returned",
+            "Send before it returns, or before a handler raises StopConsumer.",
+        )
+
+    def _where(self) -> str:
+        ending, stuck = self.recording.ending, self.stuck
+        if ending is not None and ending.outcome == "forced":
+            return format_suppressing(self.suppressing, has_stopped=True)
+        if stuck is None:
+            return "The application has not been started.\nCall connect() first."
+        parts = [
+            f"A task that the application started has raised {format_exception(*it)}."
+            for it in self.crashed_tasks
+        ]
+        if not stuck.is_idle or stuck.stacks:
+            return "\n".join([*parts, *_format_stacks(stuck)])
+        if parts:
+            return "\n".join([*parts, "The consumer is idle. Fix that task first."])
+        how, advice = self._why_idle()
+        return f"The consumer is idle: it {how}.\n{advice}"
+
+    def _why_idle(self) -> tuple[str, str]:
+        """Return why a consumer that waits for events sends nothing more."""
+        recording = self.recording
+        denial, close = recording.denial_response, recording.close
+        if not any(
+            direction == "receive" and event_type(event) == "websocket.connect"
+            for direction, event, *_ in recording.records
+        ):
+            return "has not received websocket.connect", "Call connect() first."
+        if recording.denial_in_progress:
+            return (
+                "has started a denial response and not completed it",
+                "Send a websocket.http.response.body without more_body.",
+            )
+        if denial is not None:
+            status = format_value(denial.status)
+            return (
+                f"has denied the handshake with HTTP {status}",
+                "See denial_response.",
+            )
+        if close is not None:
+            return (
+                f"has closed with {format_value(close_code(close))}",
+                "The test has already received the close; nothing can follow it.",
+            )
+        if not recording.accepted:
+            return (
+                "has not responded to the handshake",
+                "Call accept() or close() in its connect().",
+            )
+        handled = "has handled every event that it received"
+        if self.call.name == "wait_closed":
+            return handled, (
+                "Call close() in one of its handlers, send it an event after which it"
+                " closes, or call disconnect() to close from the side of the client."
+            )
+        return handled, (
+            "Send from one of its handlers, or send it an event that it answers. If it"
+            " waits for group_send(), compare the name of the group: a message reaches"
+            " only the channels that are in the group when it is sent."
+        )
+
+    def cancelled(self) -> str:
+        """Return why the application was cancelled before this call."""
+        ending, by = self.recording.ending, self.cancelled_by
+        if ending is not None and ending.outcome == "forced":
+            return (
+                "The application was forced to stop, because it suppressed"
+                " CancelledError when an earlier call cancelled it.\n"
+                "Let CancelledError pass, or raise it again."
+            )
+        if by is not None and by.name in ("wait", "disconnect"):
+            return (
+                f"{by} cancelled the application, which had not"
+                f" returned{by.after or ' in time'}.\n"
+                "Call wait() and disconnect() at the end of the test."
+            )
+        if by is not None:
+            return (
+                f"The application is cancelled: an earlier {by} timed out{by.after}."
+                " Like the parent class, a call that times out cancels the"
+                " application.\n"
+                "To check that nothing is sent, use receive_nothing(): it does not"
+                " cancel the application."
+            )
+        if self.loop_has_ended:
+            return (
+                "The application was cancelled when its event loop ended:"
+                " async_to_sync() and asyncio.run() run an event loop for each call.\n"
+                "Use one of them for the whole conversation."
+            )
+        return (
+            "The application was cancelled by stop(), by future.cancel() or by"
+            " itself.\n"
+            "Cancel it only at the end of the test, or create a new communicator."
+        )
+
+
+def _format_stacks(stuck: Stuck) -> list[str]:
+    parts = []
+    whose = "The consumer has a task that is" if stuck.is_idle else "The application is"
+    for stack in stuck.stacks:
+        parts.append(
+            f"{whose} waiting here (most recent call last):\n"
+            f"{''.join(stack.format()).rstrip()}"
+        )
+        whose = "It has a task that is"
+    if stuck.threads is None:
+        return [*parts, "Unblock it, or pass a longer timeout."]
+    threads = "".join(stuck.threads.format())
+    if stuck.is_thread_known:
+        return [
+            *parts,
+            "It is waiting for its thread, which is busy with another function:\n"
+            f"{threads}Let that function return first.",
+        ]
+    return [
+        *parts,
+        "It is waiting for a thread. The threads of asgiref are here:\n"
+        f"{threads}Unblock them, or pass a longer timeout.",
+    ]
+
+
+def format_suppressing(suppressing: StackSummary | None, has_stopped: bool) -> str:
+    """Return where an application suppresses its cancellation."""
+    happened = "was forced to stop" if has_stopped else "did not stop"
+    where = "" if suppressing is None else "".join(suppressing.format())
+    return (
+        f"The application {happened}: it suppresses CancelledError here (most recent"
+        f" call last):\n{where}Let CancelledError pass, or raise it again."
+    )
+
+
+def format_no_answer(event: object) -> str:
+    return (
+        "connect() expected websocket.accept, websocket.close or"
+        " websocket.http.response.start, but the application sent"
+        f" {format_event(event)}.\n"
+        "Call accept() or close() before sending anything else."
+    )
+
+
+def format_no_match(event: object, frames: int) -> str:
+    before = f" after {count(frames, 'data frame')} without a match" if frames else ""
+    return (
+        "receive_until() expected a data frame that matches, but the application sent"
+        f" {format_event(event)}{before}.\nEvery event is still to be received."
+    )
+
+
+def format_denied(denial: DenialResponse) -> str:
+    status = format_value(denial.status)
+    return (
+        "wait_closed() expected websocket.close, but the application has denied the"
+        f" handshake with HTTP {status}.\nSee denial_response."
+    )
+
+
+def format_undeliverable(found: Undeliverable) -> str:
+    return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
+
+
+def format_strict(findings: Sequence[Finding], has_named_servers: bool) -> str:
+    """Return what the application and the test have sent that is undeliverable."""
+    of_application = [it.undeliverable for it in findings if not it.is_from_test]
+    of_test = [it.undeliverable for it in findings if it.is_from_test]
+    parts = []
+    if of_application:
+        parts.append(
+            "strict: the application sent something that some clients do not receive"
+            " as sent."
+        )
+        parts += map(format_undeliverable, of_application)
+    if of_test:
+        parts.append("strict: the test sent something that no client can send.")
+        parts += map(format_undeliverable, of_test)
+    if not has_named_servers and not all(it.is_everywhere for it in findings):
+        parts.append(
+            "Not every server does that. To check only those that you deploy on, set"
+            ' servers, for example to ["uvicorn"].'
+        )
+    return "\n".join(parts)
