@@ -25,7 +25,7 @@ from .places import find_crash_place
 from .recording import Crash, Direction, Ending, Outcome, Recording
 from .servers import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
-from .text.failures import OTHER_LOOP, Call, Stuck, format_suppressing
+from .text.failures import OTHER_LOOP, RawCall, Stuck, format_suppressing
 
 _Communicator = TypeVar("_Communicator", bound="RecordingApplicationCommunicator")
 
@@ -167,11 +167,11 @@ class Application:
     #: Whether ``async with`` is over.
     is_left = False
     #: The call that has cancelled it because a timeout expired.
-    cancelled_by: Call | None = None
+    cancelled_by: RawCall | None = None
 
     def __init__(self) -> None:
         #: The outermost calls in progress, by their tasks.
-        self.calls: dict[asyncio.Task[Any] | None, Call] = {}
+        self.calls: dict[asyncio.Task[Any] | None, RawCall] = {}
         self.conversation = Conversation()
         recording = self.conversation.recording
         self.input_queue = RecordingQueue(recording, "receive")
@@ -206,8 +206,11 @@ class Application:
     @property
     def ending(self) -> Ending | None:
         """How the application has ended, or None."""
-        recording, task = self.conversation.recording, self.task
-        if recording.ending is None and task is not None and task.done():
+        task = self.task
+        if task is None or not task.done():
+            return None
+        recording = self.conversation.recording
+        if recording.ending is None:
             outcome: Outcome = "returned"
             if self.is_forced:
                 outcome = "forced"
@@ -415,12 +418,28 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         return None if timeout is None else timeout * self.timeout_factor
 
     async def send_input(self, message: dict[str, Any]) -> None:
+        """Send an event to the application, and start it if it has not started.
+
+        Never waits. Raises what the application has raised before.
+        """
         self.future
         self._application.raise_if_ended()
         # Not super(): Channels replaces close_old_connections during its call.
         self._application.input_queue.put_nowait(message)
 
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
+        """Return the next event that the application sends: the very object.
+
+        ``timeout`` is in seconds; with None, it waits forever. Raises
+
+        - what the application raises, at once, and also what it has raised before,
+          even if there are events to receive;
+        - ``TimeoutError`` when the timeout expires, after it has cancelled the
+          application as the parent does, or at once if nothing more can come;
+        - ``asyncio.CancelledError`` after an earlier call has cancelled it so.
+
+        If it is cancelled, the application goes on running and no event is lost.
+        """
         self.future
         application, queue = self._application, self._application.output_queue
         application.raise_if_ended()
@@ -441,6 +460,12 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     async def receive_nothing(
         self, timeout: float = 0.1, interval: float = 0.01
     ) -> bool:
+        """Return whether the application sends nothing for ``timeout`` seconds.
+
+        Looks once in ``interval`` seconds. Returns at once if there is an event to
+        receive, or if nothing more can come; reads and cancels nothing. Raises what the
+        application has raised before.
+        """
         self.future
         application, queue = self._application, self._application.output_queue
         application.raise_if_ended()
@@ -460,13 +485,22 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         return queue.empty()
 
     async def wait(self, timeout: float | None = 1) -> None:
+        """Wait for the application to end, and raise what it raises.
+
+        When ``timeout`` seconds have passed, or if this call is cancelled, it cancels
+        the application and returns, as the parent does. Raises ``AssertionError`` if
+        the application suppresses its ``CancelledError``.
+        """
         application, future = self._application, self.future
         application.waits += 1
         # If this call is cancelled, it cancels the application, as the parent does.
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await application.wait_until_ended(self._scaled(timeout))
-        with contextlib.suppress(asyncio.CancelledError):
-            await application.stop()
+        except asyncio.CancelledError:
+            pass
+        if application.ending is None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await application.stop()
         application.assert_stopped()
         if not future.cancelled():
             future.result()

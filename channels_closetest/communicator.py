@@ -16,7 +16,6 @@ from channels.testing import WebsocketCommunicator
 from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
 from .client_view import ClientView, Undeliverable
 from .explain import (
-    call_of,
     explain,
     explain_with_transcript,
     explained,
@@ -213,9 +212,8 @@ class RecordingWebsocketCommunicator(
         If it is cancelled, the application goes on running and no frame is lost.
         """
         conversation = self._application.conversation
-        remaining, kept = self.__remaining(timeout), len(
-            conversation.pre_close_messages
-        )
+        conversation.begin_to_keep(self._application.output_queue.taken_count)
+        remaining = self.__remaining(timeout)
         await self.send_input({"type": "websocket.connect"})
         event = await self.receive_output(remaining())
         while event_type(event) == "websocket.send":
@@ -224,7 +222,7 @@ class RecordingWebsocketCommunicator(
         response = self.__response(event)
         if event_type(event) == "websocket.http.response.start":
             await self.__receive_denial_body(remaining)
-        has_frames = len(conversation.pre_close_messages) > kept
+        has_frames = len(conversation.pre_close_messages) > conversation.kept_before
         if has_frames and self._warns_of_frames and not self.strict:
             warn_of_first_frame(self)
         return response
@@ -296,8 +294,10 @@ class RecordingWebsocketCommunicator(
 
         If it is cancelled, the application goes on running and no frame is lost.
         """
-        conversation, queue = self._application.conversation, self.output_queue
-        recording, remaining = conversation.recording, self.__remaining(timeout)
+        conversation = self._application.conversation
+        recording, queue = conversation.recording, self._application.output_queue
+        conversation.begin_to_keep(queue.taken_count)
+        remaining = self.__remaining(timeout)
         while True:
             if queue.empty():
                 if recording.close is not None:
@@ -360,51 +360,10 @@ class RecordingWebsocketCommunicator(
                 application.raise_if_ended()
                 raise TimeoutError
 
-    @explained
-    async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
-        """Return the next event that the application sends: the very object.
-
-        ``timeout`` is in seconds; with None, it waits forever. Raises
-
-        - what the application raises, at once, and also what it has raised before,
-          even if there are events to receive;
-        - ``TimeoutError`` when the timeout expires, after it has cancelled the
-          application as the parent does, or at once if nothing more can come;
-        - ``asyncio.CancelledError`` after an earlier call has cancelled it so.
-
-        If it is cancelled, the application goes on running and no event is lost.
-        """
-        return await super().receive_output(timeout)
-
-    @explained
-    async def receive_nothing(
-        self, timeout: float = 0.1, interval: float = 0.01
-    ) -> bool:
-        """Return whether the application sends nothing for ``timeout`` seconds.
-
-        Looks once in ``interval`` seconds. Returns at once if there is an event to
-        receive, or if nothing more can come; reads and cancels nothing. Raises what the
-        application has raised before.
-        """
-        return await super().receive_nothing(timeout, interval)
-
-    @explained
-    async def send_input(self, message: dict[str, Any]) -> None:
-        """Send an event to the application, and start it if it has not started.
-
-        Never waits. Raises what the application has raised before.
-        """
-        await super().send_input(message)
-
-    @explained
-    async def wait(self, timeout: float | None = 1) -> None:
-        """Wait for the application to end, and raise what it raises.
-
-        When ``timeout`` seconds have passed, or if this call is cancelled, it cancels
-        the application and returns, as the parent does. Raises ``AssertionError`` if
-        the application suppresses its ``CancelledError``.
-        """
-        await super().wait(timeout)
+    receive_output = explained(RecordingApplicationCommunicator.receive_output)
+    receive_nothing = explained(RecordingApplicationCommunicator.receive_nothing)
+    send_input = explained(RecordingApplicationCommunicator.send_input)
+    wait = explained(RecordingApplicationCommunicator.wait)
 
     @explained
     async def receive_from(self, timeout: float = 1) -> str | bytes:
@@ -467,7 +426,7 @@ class RecordingWebsocketCommunicator(
             super().stop(exceptions)
         except BaseException as exception:
             if exceptions:  # which __del__() does not want, perhaps as Python exits
-                explain(exception, self, call_of(self, type(self).stop))
+                explain(exception, self, (type(self).stop, (), {}, 1))
             raise
 
     async def __aenter__(self: _Communicator) -> _Communicator:
@@ -497,7 +456,7 @@ class RecordingWebsocketCommunicator(
             await self.__raise_crash()
         except (Exception, asyncio.CancelledError) as error:
             if exception is None:
-                explain(error, self, call_of(self, type(self).__aexit__))
+                explain(error, self, (type(self).__aexit__, (), {}, 1))
                 raise
 
     async def __leave(self) -> None:

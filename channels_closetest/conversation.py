@@ -14,6 +14,9 @@ class Conversation:
 
     #: Whether a call has raised what the application has raised.
     crash_has_surfaced = False
+    #: How many events had been received, and payloads kept, when connect() or
+    #: wait_closed() began.
+    taken_before = kept_before = 0
     _replay: Replay | None = None
     #: For ``strict``: how many findings have failed a call.
     _failed_findings = 0
@@ -22,6 +25,9 @@ class Conversation:
         self.recording = Recording()
         #: The payloads of data frames that connect() and wait_closed() have read past.
         self.pre_close_messages: list[Any] = []
+
+    def begin_to_keep(self, taken: int) -> None:
+        self.taken_before, self.kept_before = taken, len(self.pre_close_messages)
 
     def keep(self, frame: Mapping[str, Any]) -> None:
         self.pre_close_messages.append(payload(frame))

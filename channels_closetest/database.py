@@ -26,7 +26,7 @@ def spare_transactions() -> None:
     classes = [BaseDatabaseWrapper]
     for cls in classes:  # which grows: a backend may define the method itself
         classes += cls.__subclasses__()
-        close = vars(cls).get(_METHOD)
+        close = cls.__dict__.get(_METHOD)
         if type(close) is FunctionType and close.__module__ != __name__:
             setattr(cls, _METHOD, _sparing_transactions(close))
 

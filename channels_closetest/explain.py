@@ -21,7 +21,7 @@ from .client_view import Replay, UndeliverableWarning, client_of
 from .places import is_library
 from .servers import SERVERS, known_servers
 from .stuck import find_source, format_task
-from .text.failures import Call, Failure, format_strict, format_undeliverable
+from .text.failures import Call, Failure, RawCall, format_strict, format_undeliverable
 from .text.transcript import SCOPE_KEYS, About, Transcript, add_transcript
 from .text.values import format_path
 
@@ -43,9 +43,10 @@ def explained(method: _Method) -> _Method:
         calls, task = self._application.calls, current_task()
         if task in calls:
             return await method(self, *args, **kwargs)
-        calls[task] = this = call_of(self, method, args, kwargs)
+        calls[task] = this = method, args, kwargs, self.timeout_factor
         try:
-            _check_attributes(self)
+            if self.servers is not SERVERS or self.timeout_factor != 1:
+                _check_attributes(self)
             result = await method(self, *args, **kwargs)
             if self.strict:
                 _fail_on_undeliverable(self)
@@ -61,25 +62,10 @@ def explained(method: _Method) -> _Method:
     return cast(_Method, call)
 
 
-def call_of(
-    communicator: RecordingApplicationCommunicator,
-    method: Callable[..., object],
-    args: tuple[Any, ...] = (),
-    kwargs: dict[str, Any] = {},
-) -> Call:
-    application = communicator._application
-    return Call(
-        method,
-        args,
-        kwargs,
-        communicator.timeout_factor,
-        application.output_queue.taken_count,
-        len(application.conversation.pre_close_messages),
-    )
-
-
 def explain(
-    exception: BaseException, communicator: RecordingApplicationCommunicator, call: Call
+    exception: BaseException,
+    communicator: RecordingApplicationCommunicator,
+    call: RawCall,
 ) -> None:
     """Set the text of an exception that has none, and attach the transcript."""
     if type(exception) is GeneratorExit:
@@ -92,7 +78,9 @@ def explain(
 
 
 def _set_text(
-    exception: BaseException, communicator: RecordingApplicationCommunicator, call: Call
+    exception: BaseException,
+    communicator: RecordingApplicationCommunicator,
+    call: RawCall,
 ) -> None:
     application = communicator._application
     crash = application.crash
@@ -106,21 +94,24 @@ def _set_text(
         exception.args = (_failure(communicator, call).cancelled(),)
 
 
-def _failure(communicator: RecordingApplicationCommunicator, call: Call) -> Failure:
-    application = communicator._application
+def _failure(
+    communicator: RecordingApplicationCommunicator, raw_call: RawCall
+) -> Failure:
+    application, call = communicator._application, Call(*raw_call)
+    cancelled_by = application.cancelled_by
     conversation, queue = application.conversation, application.output_queue
     loop = queue.loop
     return Failure(
         call,
         conversation.recording,
-        events=queue.taken_count - call.taken,
-        frames=len(conversation.pre_close_messages) - call.kept,
+        events=queue.taken_count - conversation.taken_before,
+        frames=len(conversation.pre_close_messages) - conversation.kept_before,
         queued=queue.qsize(),
         crash=application.crash,
         crashed_tasks=application.crashed_tasks,
         stuck=application.find_stuck(),
         suppressing=application.suppressing,
-        cancelled_by=application.cancelled_by,
+        cancelled_by=None if cancelled_by is None else Call(*cancelled_by),
         has_disconnected=conversation.has_disconnected(),
         loop_has_ended=loop is not None and not loop.is_running(),
     )

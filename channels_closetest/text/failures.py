@@ -27,6 +27,10 @@ _EXPECTED = {
 }
 
 
+#: The fields of a Call: most calls do not fail.
+RawCall = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any], float]
+
+
 class Call(NamedTuple):
     """A call of a communicator."""
 
@@ -34,10 +38,7 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     #: The ``timeout_factor``.
-    factor: float = 1
-    #: How many events had been received, and payloads kept, when it began.
-    taken: int = 0
-    kept: int = 0
+    factor: float
 
     @property
     def name(self) -> str:
@@ -82,7 +83,8 @@ class Failure(NamedTuple):
 
     call: Call
     recording: Recording
-    #: How many events the call has received, and how many of them are data frames.
+    #: How many events connect() or wait_closed() has received, and how many of them
+    #: are data frames.
     events: int
     frames: int
     #: How many events are still to be received.
@@ -119,6 +121,8 @@ class Failure(NamedTuple):
         if self.call.name == "receive_until" and self.queued:
             frames = count(self.queued, "data frame")
             return f"{frames} without a match, still to be received"
+        if self.call.name not in ("connect", "wait_closed"):
+            return "nothing"
         if self.frames:
             return f"{count(self.frames, 'data frame')}, now in pre_close_messages"
         return count(self.events, "other event") if self.events else "nothing"
