@@ -51,7 +51,7 @@ class Crash(NamedTuple):
 
 
 #: The fields of a Record, and the number of the task that sent the event if the
-#: application has started that task itself and does not await it, else 0.
+#: application has started that task itself, else 0.
 RawRecord = tuple[Direction, Any, float, int]
 
 

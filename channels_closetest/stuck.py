@@ -84,30 +84,27 @@ class StartedTasks:
             factory = _TaskFactory(loop, factory)
             loop.set_task_factory(factory)
         self._factory: _TaskFactory = factory
-        self._application = factory.watch(application, (self, 0, None))
+        self._application = factory.watch(application, (self, 0))
         #: Called when a task has ended.
         self._changed = changed
 
-    def add(self, task: Task[Any], parent: Task[Any]) -> None:
+    def add(self, task: Task[Any]) -> None:
         self.count += 1
-        reference = self._factory.watch(task, (self, self.count, ref(parent)))
+        reference = self._factory.watch(task, (self, self.count))
         self._tasks = [*self._tasks, reference][-self.LIMIT :]
         task.add_done_callback(self._ended)
 
     def current(self) -> int:
-        """Return the number of the task that is running, if it is one of these.
+        """Return the number of the task that is running, or 0 if it is none of these.
 
-        Return 0 for the application itself, and for a task that it awaits: an exception
-        of that is raised in the application. A sync consumer sends from a task that
-        asgiref has started, and that is none of these.
+        The application itself is none, and neither is the task of asgiref from which
+        a sync consumer sends.
         """
         task = current_task(self._factory.loop)
-        while task is not None:
-            started, number, parent = self._factory.origins.get(ref(task), _UNKNOWN)
-            if started is not self or parent is None or not _is_awaited(task):
-                return number if started is self else 0
-            task = parent()
-        return 0
+        if task is None:
+            return 0
+        started, number = self._factory.origins.get(ref(task), _UNKNOWN)
+        return number if started is self else 0
 
     def running(self) -> list[Task[Any]]:
         tasks = [reference() for reference in self._tasks]
@@ -126,11 +123,11 @@ class StartedTasks:
         self._changed()
 
 
-#: What has started a task: the application's tasks, the number of the task among them
-#: from 1, and the task that has started it. The application itself has the number 0.
-_Origin = tuple[StartedTasks | None, int, ref[Task[Any]] | None]
-_UNKNOWN: _Origin = (None, 0, None)
-_FORGOTTEN: _Origin = (None, -1, None)
+#: What has started a task: the application's tasks, and the number of the task among
+#: them from 1. The application itself has the number 0.
+_Origin = tuple[StartedTasks | None, int]
+_UNKNOWN: _Origin = (None, 0)
+_FORGOTTEN: _Origin = (None, -1)
 
 
 class _TaskFactory:
@@ -155,9 +152,9 @@ class _TaskFactory:
         task: Task[Any] = (self.before or _make_task)(loop, coroutine, **kwargs)
         parent = asyncio.current_task(loop)
         if parent is not None:
-            started, *_ = self.origins.get(ref(parent), _UNKNOWN)
+            started, _ = self.origins.get(ref(parent), _UNKNOWN)
             if started is not None and not _is_called_by_channels():
-                started.add(task, parent)
+                started.add(task)
         return task
 
     def watch(self, task: Task[Any], origin: _Origin) -> ref[Task[Any]]:
@@ -170,26 +167,11 @@ class _TaskFactory:
 
     def forget(self, reference: ref[Task[Any]]) -> None:
         """Restore the factory before if no other application of the loop is running."""
-        _, number, _ = self.origins.pop(reference, _FORGOTTEN)
+        _, number = self.origins.pop(reference, _FORGOTTEN)
         self.running -= number == 0
         current: Any = self.loop.get_task_factory()
         if not self.running and current is self:
             self.loop.set_task_factory(self.before)
-
-
-def _is_awaited(task: Task[Any]) -> bool:
-    """Whether somebody who awaits the task gets its exception.
-
-    Then asyncio or anyio has added a done callback: for ``await task``, ``gather()``,
-    ``wait_for()``, ``shield()``, ``wait()`` or a task group.
-    """
-    for callback, _ in getattr(task, "_callbacks", None) or ():
-        function = getattr(callback, "func", callback)
-        owner = getattr(function, "__self__", None)
-        module = getattr(function if owner is None else type(owner), "__module__", None)
-        if str(module).startswith(("asyncio.", "_asyncio", "anyio.")):
-            return True
-    return False
 
 
 def _make_task(
