@@ -5,19 +5,18 @@ Computed from the records and the scope alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .recording import Ending, RawRecord, event_type, read_only
 from .servers import (
     CLIENT_CLOSES,
-    CLIENT_RULES,
     ENDINGS,
-    HANDSHAKE_TIMEOUTS,
+    NO_END,
     OTHER,
     RULES,
+    TEST_RULES,
     Client,
-    ClientRule,
     Connection,
     Effect,
     Phase,
@@ -31,18 +30,18 @@ class ClientView(NamedTuple):
     """What a real client has seen so far."""
 
     #: The HTTP status of the handshake: 101 once the client is connected, None as long
-    #: as there is no response, and also when the connection is dropped without one, or
-    #: the client rejects the response.
+    #: as there is no complete response, and also when the connection is dropped without
+    #: one, or the client rejects the response.
     status: int | None
     #: The subprotocol that the application selected, or None.
     subprotocol: str | None
     #: The payload of each frame that has reached the client, in order: JSON text
     #: decoded, other text as ``str``, binary as ``bytes``.
     messages: list[Any]
-    #: The code of a browser's ``CloseEvent`` (RFC 6455 section 7.4): 1006 when the
+    #: The code of Chromium's ``CloseEvent`` (RFC 6455 section 7.4): 1006 when the
     #: handshake failed, None while the connection is open.
     close_code: int | None
-    #: The reason of a browser's ``CloseEvent``: ``""`` when the handshake failed, None
+    #: The reason of Chromium's ``CloseEvent``: ``""`` when the handshake failed, None
     #: while the connection is open.
     close_reason: str | None
 
@@ -52,10 +51,9 @@ class Undeliverable(NamedTuple):
 
     #: The ASGI event, as sent.
     event: Any
-    #: Why, and what the client receives instead, on which server; or that the test has
-    #: sent it.
+    #: What is wrong, and what the client of each server receives instead.
     outcome: str
-    #: What to write instead.
+    #: What to write instead. Empty for what is lost because of an earlier finding.
     remedy: str
 
 
@@ -96,26 +94,22 @@ def _offered_in_headers(scope: Any) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def has_valid_headers(scope: object) -> bool:
-    """Return whether the headers of a scope are pairs of bytes, as servers pass them.
-
-    Only a list, a tuple or a mapping is looked at: to iterate over anything else may
-    exhaust it.
-    """
-    try:
-        headers: Any = scope.get("headers")  # type: ignore[attr-defined]
-        if issubclass(type(headers), Mapping):
-            return not headers
-        if not issubclass(type(headers), (list, tuple)):
-            return True
-        return not are_invalid_headers(headers)
-    except Exception:
-        return True  # a scope of the test's own making
-
-
-def client_of(scope: object) -> Client:
+def client_of(scope: Any) -> Client:
     """Return the client that has made a request, before it has sent anything."""
-    return Client(offered_subprotocols(scope), has_valid_headers(scope))
+    client = Client(offered_subprotocols(scope))
+    try:
+        headers, path = scope.get("headers"), scope.get("path")
+        if not issubclass(type(headers), (list, tuple, Mapping)):
+            headers = ()  # to iterate over anything else may exhaust it
+        is_valid = not headers or not are_invalid_headers(headers)
+        return client._replace(
+            has_valid_headers=is_valid,
+            has_lower_case_headers=not is_valid
+            or all(name == name.lower() for name, _ in headers),
+            has_absolute_path=not isinstance(path, str) or path.startswith("/"),
+        )
+    except Exception:
+        return client  # a scope of the test's own making
 
 
 class Finding(NamedTuple):
@@ -140,12 +134,13 @@ class Replay:
         self.servers = servers
         #: The client before it has sent anything.
         self.client = client
-        #: Everything undeliverable, in order.
+        #: Everything undeliverable, but for what is lost because of an earlier finding.
         self.findings: list[Finding] = []
+        self._consequences: list[Finding] = []
         self._connections = {server: Connection() for server in servers}
         self._client = client
-        #: When the test has connected, in seconds since the first event.
-        self._connected: float | None = None
+        #: The position of the start of a denial response, and the event.
+        self._denial: tuple[int, Any] | None = None
         self._position = 0
         self._has_ended = False
 
@@ -165,7 +160,17 @@ class Replay:
         )
 
     def undeliverable(self) -> list[Undeliverable]:
-        return [finding.undeliverable for finding in self.findings]
+        return [finding.undeliverable for finding in self.all_findings()]
+
+    def all_findings(self) -> list[Finding]:
+        """Return everything undeliverable, as it is now, in the order of the events.
+
+        A denial response that is not completed is among ``findings`` only once its end
+        cannot come any more.
+        """
+        incomplete = [] if self._has_ended else self._incomplete_denial()
+        found = self.findings + self._consequences + incomplete
+        return sorted(found, key=lambda finding: finding.position)
 
     def advance(
         self, records: Sequence[RawRecord], until: int, ending: Ending | None
@@ -173,31 +178,21 @@ class Replay:
         """Replay the events before this position, and the ending if it came before."""
         while self._position < until:
             self._end_if_reached(ending)
-            direction, event, seconds, task = records[self._position]
-            self._time_out(seconds)
+            direction, event, _, task = records[self._position]
             if direction == "send":
                 self._process(event, task)
             else:
-                self._process_from_test(event, seconds)
+                self._process_from_test(event)
             self._position += 1
         self._end_if_reached(ending)
-
-    def _time_out(self, seconds: float) -> None:
-        if self._connected is None:
-            return
-        for server, timeout in HANDSHAKE_TIMEOUTS.items():
-            connection = self._connections.get(server)
-            if connection is not None and connection.phase == "handshake":
-                if seconds - self._connected > timeout:
-                    connection.time_out()
 
     def _end_if_reached(self, ending: Ending | None) -> None:
         if ending is None or self._has_ended or self._position < ending.position:
             return
+        self.findings += self._incomplete_denial()
         self._has_ended = True
         if ending.is_interrupted:
             return  # a server does not cancel it: it would continue
-        self._time_out(ending.seconds)
         for server, connection in self._connections.items():
             if connection.phase in ENDINGS:
                 ends = ENDINGS[connection.phase]
@@ -205,107 +200,155 @@ class Replay:
                 effect: Effect = getattr(effects, server)
                 effect.apply(connection, {})
 
-    def _process_from_test(self, event: Any, seconds: float) -> None:
-        kind, client = event_type(event), self._client
-        if kind == "websocket.connect":
-            self._client = client._replace(connects=client.connects + 1)
-            if self._connected is None:
-                self._connected = seconds
-        for rule in CLIENT_RULES.get(kind, ()):
-            if self._applies(rule, event):
-                outcome = f"{rule.description}: no client can send that"
-                undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
-                self.findings.append(
-                    Finding(
-                        self._position,
-                        undeliverable,
-                        rule.description,
-                        self.servers,
-                        is_everywhere=True,
-                        is_from_test=True,
-                    )
-                )
-                break
-        if kind == "websocket.disconnect":
-            self._client = client._replace(has_disconnected=True)
-            for server, connection in self._connections.items():
-                if connection.phase == "open":
-                    effect: Effect = getattr(CLIENT_CLOSES, server)
-                    effect.apply(connection, event)
-                elif connection.close_code is None:
-                    connection.fail_handshake(connection.status)
-                connection.phase = "client_left"
-
     def _process(self, event: Any, task: int) -> None:
-        if event_type(event) == "websocket.accept":
+        """Replay an event of the application."""
+        kind = event_type(event)
+        if kind == "websocket.accept":
             self._client = self._client._replace(is_accepted=True)
+        if kind == "websocket.http.response.start" and self._denial is None:
+            self._denial = self._position, event
         found: dict[Rule, dict[str, Effect]] = {}
         # The phases in which no rule applies. For most events, all servers are in the
         # same one, and it is one of these.
         unchanged: dict[Phase, bool] = {}
         for server, connection in self._connections.items():
+            if self._has_no_recipient(kind, connection):
+                continue
             phase: Phase = connection.phase
             if task in connection.failed_tasks:
                 phase = "task_failed"
-            rules = RULES[phase].get(event_type(event), RULES[phase][OTHER])
+            rules = RULES[phase].get(kind, RULES[phase][OTHER])
             if phase not in unchanged:
                 unchanged[phase] = not any(self._applies(it, event) for it in rules)
-            if unchanged[phase]:
-                connection.deliver(event)
-                continue
-            for rule, effect in self._apply_rules(
-                rules, server, connection, event, task
-            ):
-                if effect.is_reported:
-                    found.setdefault(rule, {})[server] = effect
-        for rule, effects in found.items():
-            outcome = self._outcome(rule, effects)
-            undeliverable = Undeliverable(read_only(event), outcome, rule.remedy)
-            self.findings.append(
-                Finding(
-                    self._position,
-                    undeliverable,
-                    rule.description,
-                    tuple(effects),
-                    is_everywhere=len(effects) == len(self._connections),
-                    is_partial=all(effect.is_partial for effect in effects.values()),
-                )
-            )
+            rest = event
+            if not unchanged[phase]:
+                rest = self._apply_rules(rules, server, event, task, found)
+            if rest is not None:
+                connection.deliver(rest)
+        self._add_findings(event, found)
+
+    def _process_from_test(self, event: Any) -> None:
+        kind, client = event_type(event), self._client
+        if kind == "websocket.connect":
+            self._client = client._replace(connects=client.connects + 1)
+        found: dict[Rule, dict[str, Effect]] = {}
+        for server in self.servers:
+            self._apply_rules(TEST_RULES.get(kind, ()), server, event, 0, found)
+        self._add_findings(event, found, is_from_test=True)
+        if kind == "websocket.disconnect":
+            self._disconnect(event)
+
+    def _disconnect(self, event: Mapping[str, Any]) -> None:
+        self.findings += self._incomplete_denial()
+        self._client = self._client._replace(has_disconnected=True)
+        for server, connection in self._connections.items():
+            if connection.phase == "open":
+                effect: Effect = getattr(CLIENT_CLOSES, server)
+                effect.apply(connection, event)
+            elif connection.close_code is None:
+                connection.fail_handshake(connection.status)
+            connection.phase = "client_left"
+
+    def _has_no_recipient(self, kind: str, connection: Connection) -> bool:
+        """Whether an event is for a client that has left, or that has connected twice.
+
+        The application cannot know that the client has left, and no client of a server
+        connects twice.
+        """
+        answers_again = kind == "websocket.accept" and connection.phase == "open"
+        return connection.phase == "client_left" or (
+            self._client.connects > 1 and (answers_again or connection.has_ended)
+        )
 
     def _apply_rules(
         self,
         rules: Sequence[Rule],
         server: str,
-        connection: Connection,
         event: Any,
         task: int,
-    ) -> Iterator[tuple[Rule, Effect]]:
-        """Do what the server does, and yield the rules that apply."""
-        rest: Mapping[str, Any] | None = event
+        found: dict[Rule, dict[str, Effect]],
+    ) -> Mapping[str, Any] | None:
+        """Do what the server does, and return what is left of the event to deliver."""
+        connection = self._connections[server]
+        had_ended = connection.has_ended
+        # None stands for nothing here, but an application may send even that.
+        rest: Mapping[str, Any] | None = {} if event is None else event
         for rule in rules:
-            if self._applies(rule, rest):
-                effect: Effect = getattr(rule.effects, server)
-                if effect.is_error and task:
-                    connection.failed_tasks.add(task)
-                    effect = failed_task
-                yield rule, effect
-                rest = effect.apply(connection, rest)  # type: ignore[arg-type]
-                if rest is None:
-                    return
-        connection.deliver(rest)  # type: ignore[arg-type]
+            if rest is None or not self._applies(rule, rest):
+                continue
+            effect: Effect = getattr(rule.effects, server)
+            if effect.is_error and task:
+                connection.failed_tasks.add(task)
+                effect = failed_task
+            before, rest = rest, effect.apply(connection, rest)
+            if effect.is_reported and rest is not before:
+                found.setdefault(rule, {})[server] = effect
+        if (
+            connection.has_ended
+            and not had_ended
+            and event_type(event) != "websocket.close"
+        ):
+            connection.phase = "lost"
+        return rest
 
-    def _applies(self, rule: Rule | ClientRule, event: Any) -> bool:
+    def _applies(self, rule: Rule, event: Any) -> bool:
         try:
             return rule.condition(event, self._client)
         except Exception:
             return False  # see the conditions in servers.py
 
+    def _incomplete_denial(self) -> list[Finding]:
+        phases = [connection.phase for connection in self._connections.values()]
+        if self._denial is None or "denial" not in phases:
+            return []
+        [rule] = RULES["denial"][NO_END]
+        effects: dict[str, Effect] = {
+            server: getattr(rule.effects, server)
+            for server, phase in zip(self._connections, phases)
+            if phase == "denial"
+        }
+        return [self._finding(*self._denial, rule, effects)]
+
+    def _add_findings(
+        self,
+        event: Any,
+        found: dict[Rule, dict[str, Effect]],
+        is_from_test: bool = False,
+    ) -> None:
+        for rule, effects in found.items():
+            finding = self._finding(self._position, event, rule, effects, is_from_test)
+            (self.findings if rule.remedy else self._consequences).append(finding)
+
+    def _finding(
+        self,
+        position: int,
+        event: Any,
+        rule: Rule,
+        effects: dict[str, Effect],
+        is_from_test: bool = False,
+    ) -> Finding:
+        remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy(event)
+        return Finding(
+            position,
+            Undeliverable(read_only(event), self._outcome(rule, effects), remedy),
+            rule.description,
+            tuple(effects),
+            is_everywhere=len(effects) == len(self._connections),
+            is_from_test=is_from_test,
+            is_partial=all(effect.is_partial for effect in effects.values()),
+        )
+
     def _outcome(self, rule: Rule, effects: dict[str, Effect]) -> str:
-        received = []
-        outcomes = {server: effect.outcome for server, effect in effects.items()}
-        for outcome in dict.fromkeys(outcomes.values()):
-            servers = [server for server in outcomes if outcomes[server] == outcome]
-            where = " and ".join(map(str.capitalize, servers))
-            everywhere = len(servers) == len(self._connections)
-            received.append(outcome if everywhere else f"{outcome} on {where}")
+        if rule.verdict:
+            where = "" if rule.remedy else self._where(effects)
+            return f"{rule.description}: {rule.verdict}{where}"
+        outcomes: dict[str, list[str]] = {}
+        for server, effect in effects.items():
+            outcomes.setdefault(effect.outcome, []).append(server)
+        received = [f"{it}{self._where(servers)}" for it, servers in outcomes.items()]
         return f"{rule.description}: the client receives {', '.join(received)}"
+
+    def _where(self, servers: Collection[str]) -> str:
+        """Return the names of some of the servers, and nothing for all of them."""
+        names = " and ".join(map(str.capitalize, servers))
+        return "" if len(servers) == len(self._connections) else f" on {names}"

@@ -41,8 +41,6 @@ class Script(NamedTuple):
 
     events: tuple[object, ...]
     ending: Literal["wait", "return", "raise", "cancel"] = "wait"
-    #: Seconds before the first event.
-    pause: float = 0.0
     #: What tasks of the application send after it has ended, and how many seconds
     #: later: Daphne notices within one second.
     late: tuple[object, ...] = ()
@@ -93,7 +91,6 @@ class AsyncScripted(AsyncWebsocketConsumer):
         self.script = script
 
     async def connect(self) -> None:
-        await asyncio.sleep(self.script.pause)
         for event in self.script.events:
             await AsyncConsumer.send(self, event)  # type: ignore[arg-type]
         self.script.end()
@@ -118,7 +115,6 @@ class TasksScripted(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         for event in self.script.late:
             self.tasks.append(asyncio.create_task(self.perform_late(event)))
-        await asyncio.sleep(self.script.pause)
         for event in self.script.events:
             await self.start(event)
         self.script.end()

@@ -39,8 +39,11 @@ class Case(NamedTuple):
     script: Script
     kind: Kind = "async"
     subprotocols: Sequence[str] = ()
-    #: The code and reason with which the client closes, when it has received a frame.
+    #: The code and reason with which the client closes when it has received a frame.
+    #: With 1006, it vanishes.
     leaves: tuple[int | None, str] | None = None
+    #: What the client sends when it has received a frame.
+    sends: str | None = None
     #: Where the application is that does not perform the script.
     path: str = ""
 
@@ -165,12 +168,16 @@ class connect_without_redirects(connect):
 
 async def observe(url: str, case: Case) -> Observed:
     """Make the server perform a script, and receive until nothing more arrives."""
-    status_line = bytearray()
+    status_line, close_frame = bytearray(), bytearray()
 
     class Connection(ClientConnection):
-        # The library hides the status of a rejected or truncated response.
+        # The library hides the status of a rejected or truncated response, and what is
+        # in a close frame whose code RFC 6455 does not define. Browsers report that.
         def data_received(self, data: bytes) -> None:
             status_line.extend(data[: len("HTTP/1.1 101") - len(status_line)])
+            last_frame = data[data.find(b"\x88") :]
+            if len(last_frame) >= 4 and last_frame[1] == len(last_frame) - 2:
+                close_frame[:] = last_frame
             super().data_received(data)
 
     response: Response | None = None
@@ -183,7 +190,11 @@ async def observe(url: str, case: Case) -> Observed:
         with suppress(ConnectionClosed, TimeoutError):
             while True:
                 messages.append(await asyncio.wait_for(connection.recv(), TIMEOUT))
-                if case.leaves is not None:
+                if case.sends is not None:
+                    await connection.send(case.sends)
+                if case.leaves == (1006, ""):
+                    connection.transport.abort()
+                elif case.leaves is not None:
                     code, reason = case.leaves
                     # Without a code, a browser's close() sends none.
                     await connection.close(code, reason)  # type: ignore[arg-type]
@@ -204,6 +215,9 @@ async def observe(url: str, case: Case) -> Observed:
             await receive_all(connection)
             close_code = connection.close_code
             close_reason = connection.close_reason
+            if close_code == 1006 and close_frame:
+                close_code = int.from_bytes(close_frame[2:4], "big")
+                close_reason = close_frame[4:].decode()
     except InvalidStatus as rejection:
         response = rejection.response
     except (InvalidHandshake, TimeoutError):

@@ -1,4 +1,4 @@
-"""``client_view`` agrees with what JavaScript in a real browser gets from Daphne."""
+"""``client_view`` agrees with what JavaScript in a real browser gets from a server."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.cases import CLOSE_4000, script
+from channels_closetest.servers import SERVERS
+from tests.cases import CLOSE_4000, UNDEFINED_CODES, Protocol, script
 from tests.events import FRAME, accept, close, send
 from tests.scripts import to_query_string
-from tests.servers import Case, selected, serving
+from tests.servers import Case, Server, selected, serving
 from tests.test_servers import predict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -40,14 +41,24 @@ CASES: dict[str, Case] = {
         FRAME,
         send(text='{"a": [1, null]}'),
         send(bytes=b"\x00\x01"),
-        close(code=4401),
+        close(code=4401, reason="why"),
     ),
     "accepts, closes": script(accept(), close()),
-    "accepts, closes for policy": script(accept(), close(code=1008)),
-    "selects a subprotocol": script(
+    **{
+        f"accepts, sends, closes({code})": script(accept(), FRAME, close(code=code))
+        for code in [1005, 1006, 1008, 1015, *UNDEFINED_CODES]
+    },
+    "selects y of x and y": script(
         accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")
     ),
-    "selects none": script(accept(), FRAME, CLOSE_4000, offered=("x", "y")),
+    "selects none of x and y": script(accept(), FRAME, CLOSE_4000, offered=("x", "y")),
+    "selects z of x and y": script(
+        accept(subprotocol="z"), FRAME, CLOSE_4000, offered=("x", "y")
+    ),
+    "selects y of none": script(accept(subprotocol="y"), FRAME, CLOSE_4000),
+    "selects an enum": script(
+        accept(subprotocol=Protocol.Y), FRAME, CLOSE_4000, offered=("y",)
+    ),
     "sends NaN": script(accept(), send(text="NaN"), CLOSE_4000),
     "closes": script(close()),
     "sends a frame, closes": script(
@@ -139,44 +150,52 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
         browser.wait()
 
 
-def browse(names: Iterable[str], profile: Path) -> dict[str, Any]:
-    """Return what a browser reports of these cases, performed by Daphne."""
-    with serving("daphne") as server:
-        cases = [
-            (
-                name,
-                f"{server}/?{to_query_string(CASES[name].script, CASES[name].kind)}",
-                CASES[name].subprotocols,
-            )
-            for name in names
-        ]
+#: A server, and the name of a case.
+Key = tuple[Server, str]
+
+
+def browse(keys: Collection[Key], profile: Path) -> dict[Key, Any]:
+    """Return what a browser reports of these cases, performed by these servers."""
+    with ExitStack() as stack:
+        urls = {server: stack.enter_context(serving(server)) for server in dict(keys)}
+        cases = []
+        for key in keys:
+            url, (script, kind, subprotocols, *_) = urls[key[0]], CASES[key[1]]
+            url = f"{url}/?{to_query_string(script, kind)}"
+            cases.append((" ".join(key), url, subprotocols))
         page = f"<script>const cases = {json.dumps(cases)};</script>\n{PAGE}"
-        with serving_page(page) as (url, posts), browsing(url, profile):
-            try:
-                report: dict[str, Any] = posts.get(timeout=60)
-            except Empty:
-                pytest.fail("Chromium has not reported within a minute")
-            return report
+        url, posts = stack.enter_context(serving_page(page))
+        stack.enter_context(browsing(url, profile))
+        try:
+            report = posts.get(timeout=60)
+        except Empty:
+            pytest.fail("Chromium has not reported within a minute")
+        return {key: report[" ".join(key)] for key in keys}
 
 
 @pytest.fixture(scope="module")
 def reported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+) -> dict[Key, Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium, which on Debian is the package chromium")
-    names = {parameters["name"] for parameters in selected(request)}
-    return browse(names, tmp_path_factory.mktemp("profile"))
+    keys = {(params["server"], params["name"]) for params in selected(request)}
+    return browse(keys, tmp_path_factory.mktemp("profile"))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("server", "name"),
+    [
+        (server, name)
+        for server in SERVERS
+        for name, case in CASES.items()
+        if server != "daphne" or not case.spoils_daphne
+    ],
+)
 async def test_client_view_is_what_a_browser_receives(
-    name: str, reported: dict[str, Any], tmp_path: Path
+    server: Server, name: str, reported: dict[Key, Any], tmp_path: Path
 ) -> None:
-    view = (await predict("daphne", CASES[name])).client_view
-    if name == "selects none":
-        # Browsers reject this response, and other clients do not.
-        view = view._replace(messages=[], close_code=1006, close_reason="")
+    view = (await predict(server, CASES[name])).client_view
     expected = {
         "subprotocol": view.subprotocol,
         "messages": [
@@ -188,16 +207,19 @@ async def test_client_view_is_what_a_browser_receives(
     }
     # On a busy machine, Daphne drops a connection before the close frame has left. What
     # seems to be wrong is performed again, alone.
-    received = reported[name]
+    received = reported[server, name]
     if received != expected:
-        received = browse([name], tmp_path)[name]
+        received = browse([(server, name)], tmp_path)[server, name]
     assert received == expected
 
 
-@pytest.mark.parametrize("name", ["selects none", "sends NaN"])
+@pytest.mark.parametrize("name", ["selects none of x and y", "sends NaN"])
+@pytest.mark.parametrize("server", SERVERS)
 async def test_what_only_a_browser_rejects_is_undeliverable(
-    name: str, reported: dict[str, Any]
+    server: Server, name: str, reported: dict[Key, Any]
 ) -> None:
-    prediction = await predict("daphne", CASES[name])
-    assert prediction.undeliverable == [1 if name == "sends NaN" else 0]
-    assert reported[name]["code"] == (4000 if name == "sends NaN" else 1006)
+    prediction = await predict(server, CASES[name])
+    # Chromium rejects the response, and with it what follows.
+    lost = [1] if name == "sends NaN" else [0, 1, 2]
+    assert prediction.undeliverable == lost
+    assert reported[server, name]["code"] == (4000 if name == "sends NaN" else 1006)

@@ -126,6 +126,35 @@ async def test_strict_accepts_what_every_server_delivers() -> None:
             await communicator.connect()
 
 
+async def test_strict_waits_for_the_end_of_a_denial_response() -> None:
+    async def application(scope: Any, receive: Any, send_: Any) -> None:
+        for event in sent:
+            await receive()
+            await send_(event)
+        await receive()
+
+    incomplete = (
+        f"{FIRST_LINE}denial HTTP 401\n"
+        "  a denial response that is not completed: the client receives no complete"
+        " response.\n"
+        "  Send a last body event, without more_body."
+    )
+    for sent, text in [([DENIAL, PART, BODY], ""), ([DENIAL, PART], incomplete)]:
+        communicator = RecordingWebsocketCommunicator(application, "/")
+        communicator.servers = ["uvicorn"]
+        communicator.strict = True
+        await communicator.send_input(CONNECT)
+        for event in sent:
+            assert await communicator.receive_output() is event
+            shown = [found.event for found in communicator.undeliverable]
+            assert shown == ([] if event is BODY else [DENIAL])
+            await communicator.send_input({"type": "chat.message"})
+        if text:
+            assert await message(communicator.__aexit__(None, None, None)) == text
+        else:
+            await communicator.__aexit__(None, None, None)
+
+
 @pytest.mark.parametrize(
     "responses",
     [[[ACCEPT], [ACCEPT]], [[close()], [close()]], [[ACCEPT, CLOSE_4000], [ACCEPT]]],
@@ -150,7 +179,7 @@ async def test_strict_says_that_the_test_has_connected_twice(
         "strict: the test sent something that no client can send.\n"
         "connect\n"
         "  a second websocket.connect: no client can send that.\n"
-        "  One communicator is one connection: make another."
+        "  A communicator is one connection: create another one."
     )
     communicator.stop()
 
@@ -183,10 +212,7 @@ async def test_strict_names_the_event_what_the_client_receives_and_the_remedy() 
     assert str(error) == (
         FIRST_LINE + 'send {"type": "jwt-expired"}\n'
         "  sent before accept(): the client receives HTTP 500.\n"
-        "  Call accept() first, then send, then close().\n"
-        "close 4401 expired\n"
-        "  sent after the connection had ended: the client receives nothing.\n"
-        "  Fix what ended it, or do not send this."
+        "  Call accept() first, then send, then close()."
     )
 
 

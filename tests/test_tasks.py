@@ -130,7 +130,7 @@ async def test_what_a_task_sends_after_its_failure_is_not_sent() -> None:
 
     assert await outcomes_of(handler, events=3) == [
         FAILED,
-        "sent by a task that an earlier event has ended: the client receives nothing",
+        "sent from a task that had already failed: the client receives nothing",
     ]
 
 

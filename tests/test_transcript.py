@@ -323,8 +323,8 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
            0.0 ms  -> connect
            0.0 ms  <- accept     subprotocol chat, headers [(b'a', b'b')]\
   !! accepted with a subprotocol that was not offered: the client receives no\
- response: the connection is dropped on Daphne and Hypercorn, a response that the\
- client rejects on Uvicorn
+ response: the connection is dropped on Daphne and Hypercorn, a response that\
+ Chromium rejects on Uvicorn
         a client of Daphne sees: no response, then close code 1006""",
     ),
     "a frame and a close before accept": (
@@ -335,12 +335,16 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
            0.0 ms  -> connect
            0.0 ms  <- send       {"type": "jwt-expired"}  !! sent before accept(): the\
  client receives HTTP 500
-           0.0 ms  <- close      4401                   !! sent after the connection\
- had ended: the client receives nothing
+           0.0 ms  <- close      4401                   !! lost: the connection had\
+ ended
         a client of Daphne sees: HTTP 500, then close code 1006""",
     ),
     "denied": (
-        (start(status=401, headers=[]), body(body=b"Not ", more_body=True), body()),
+        (
+            start(status=401, headers=[]),
+            body(body=b"Not ", more_body=True),
+            body(body=b""),
+        ),
         {"servers": ["hypercorn"]},
         """\
         /ws/?token=old
@@ -373,43 +377,43 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         """\
         /ws/?token=old
            0.0 ms  -> connect
-           0.0 ms  <- {'id': 1, 'type': 'websocket.unknown'}  !! an event of unknown\
- type: the client receives nothing
-           0.0 ms  <- {}                                !! not an ASGI event: the\
- client receives HTTP 500
-           0.0 ms  <- None                              !! sent after the connection\
- had ended: the client receives nothing
-           0.0 ms  <- text                              !! sent after the connection\
- had ended: the client receives nothing
-           0.0 ms  <- [('a', 'pair')]                   !! sent after the connection\
- had ended: the client receives nothing
-           0.0 ms  <- 'a\\nb'                            !! sent after the connection\
- had ended: the client receives nothing
+           0.0 ms  <- {'id': 1, 'type': 'websocket.unknown'}  !! a malformed event:\
+ raises, or is lost, depending on the server
+           0.0 ms  <- {}                                !! lost: the connection had\
+ ended
+           0.0 ms  <- None                              !! lost: the connection had\
+ ended
+           0.0 ms  <- text                              !! lost: the connection had\
+ ended
+           0.0 ms  <- [('a', 'pair')]                   !! lost: the connection had\
+ ended
+           0.0 ms  <- 'a\\nb'                            !! lost: the connection had\
+ ended
         a client of Daphne sees: HTTP 500, then close code 1006""",
     ),
     "odd frames": (
         (
             ACCEPT,
-            send(),
             send(text="a", bytes=None),
             send(text="", bytes=b"b"),
             send(text=" a "),
             send(text="\x1b[31m"),
             send(text="\ud800"),
+            send(),
         ),
         {"servers": ["uvicorn"]},
         """\
         /ws/?token=old
            0.0 ms  -> connect
            0.0 ms  <- accept
-           0.0 ms  <- send       with neither text nor bytes  !! a frame with neither\
- text nor bytes: the client receives nothing
            0.0 ms  <- send       a
            0.0 ms  <- send       '' and b'b'
            0.0 ms  <- send       ' a '
            0.0 ms  <- send       '\\x1b[31m'
-           0.0 ms  <- send       '\\ud800'               !! text with a lone surrogate:\
- the client receives close code 1006
+           0.0 ms  <- send       '\\ud800'               !! a malformed event: raises,\
+ or is lost, depending on the server
+           0.0 ms  <- send       with neither text nor bytes  !! lost: the connection\
+ had ended
         a client of Uvicorn sees: HTTP 101, 4 messages, then close code 1006""",
     ),
 }

@@ -180,7 +180,7 @@ async def test_client_view_has_the_close_code_that_the_client_sent(
 # What the test does that no client can do.
 
 
-ONE_CONNECTION = "One communicator is one connection: make another"
+ONE_CONNECTION = "A communicator is one connection: create another one"
 
 
 class Connecting(AsyncWebsocketConsumer):

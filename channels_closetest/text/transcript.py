@@ -88,7 +88,7 @@ class Transcript:
         replay = Replay(about.servers, about.client)
         replay.advance(self._recording.records, self._length, ending)
         outcomes: dict[int, list[str]] = {}
-        for finding in replay.findings:
+        for finding in replay.all_findings():
             outcome = finding.undeliverable.outcome
             outcomes.setdefault(finding.position, []).append(outcome)
         yield about.path

@@ -11,7 +11,7 @@ from tests.audited.consumers import Accepting, Closing, Rejecting, Speaking
 class FindingTests(SimpleTestCase):
     async def test_everything_is_lost_on_every_server(self) -> None:
         communicator = WebsocketCommunicator(Speaking.as_asgi(), "/")
-        await communicator.connect()  # -> send "jwt-expired" and close 4401
+        await communicator.connect()  # -> send "jwt-expired"
 
     async def test_everything_is_lost_on_some_servers(self) -> None:
         communicator = WebsocketCommunicator(Closing.as_asgi(), "/")

@@ -111,7 +111,8 @@ def content(block: Block) -> str:
     if block.argument == DISCONNECT:
         return with_rows(block, list(disconnect_rows()))
     [phase] = [phase for phase, title in PHASES.items() if title == block.argument]
-    return with_rows(block, list(rule_rows(phase)))
+    phases = AFTERWARDS if phase == "closed" else (phase,)
+    return with_rows(block, [row for phase in phases for row in rule_rows(phase)])
 
 
 # The output of the examples.
@@ -201,22 +202,12 @@ FROM_TEST = "What no client can send"
 DISCONNECT = "The code that disconnect() receives"
 PHASES: dict[rules.Phase, str] = {
     "handshake": "Before the handshake response",
-    "denial": "After the start of a denial response",
-    "body": "In the body of a denial response",
+    "denial": "During a denial response",
     "open": "After accept()",
-    "closed": "After close(), or after a failed handshake",
-    "timed_out": "After 5 seconds without a handshake response",
-    "task_failed": "From a task that an earlier event has ended",
+    "closed": "Afterwards",
 }
-#: A client that has disconnected receives nothing. That needs no table.
-PHASES_WITHOUT_TABLE: set[rules.Phase] = {"client_left"}
-#: The phases in which a server never is: Daphne ignores a denial response, and Daphne
-#: alone limits the time.
-UNKNOWN_PHASES: dict[rules.Phase, set[str]] = {
-    "denial": {"daphne"},
-    "body": {"daphne"},
-    "timed_out": {"uvicorn", "hypercorn"},
-}
+#: The phases of which the last table consists.
+AFTERWARDS: tuple[rules.Phase, ...] = ("closed", "task_failed")
 #: The names that the transcript uses.
 EVENTS = {
     "websocket.accept": "accept",
@@ -224,6 +215,7 @@ EVENTS = {
     "websocket.close": "close",
     "websocket.http.response.start": "denial",
     "websocket.http.response.body": "denial",
+    rules.NO_END: "denial",
 }
 
 
@@ -245,16 +237,29 @@ def outcomes(phase: rules.Phase, effects: rules.PerServer) -> list[str]:
     for server in rules.SERVERS:
         effect: rules.Effect = getattr(effects, server)
         cell = f"{effect.outcome} (error)" if effect.is_error else effect.outcome
-        cells.append("–" if server in UNKNOWN_PHASES.get(phase, ()) else cell)
+        # Daphne ignores the start of a denial response.
+        cells.append("–" if (phase, server) == ("denial", "daphne") else cell)
     return cells
 
 
 def rule_rows(phase: rules.Phase) -> Iterator[list[str]]:
     for kind, of_kind in RULES[phase].items():
         for rule in of_kind:
-            cells = outcomes(phase, rule.effects)
-            remedy = rule.remedy if set(cells) - {"–", "as sent"} else ""
-            yield [EVENTS.get(kind, "any other"), rule.description, *cells, remedy]
+            if rule.description != rules.MALFORMED:
+                yield rule_row(phase, EVENTS.get(kind, "any other"), rule)
+    malformed = [
+        rule
+        for of_kind in RULES[phase].values()
+        for rule in of_kind
+        if rule.description == rules.MALFORMED
+    ]
+    for rule in malformed[:1]:  # they predict the same
+        yield rule_row(phase, "any", rule)
+
+
+def rule_row(phase: rules.Phase, event: str, rule: rules.Rule) -> list[str]:
+    remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy({})
+    return [event, rule.description, *outcomes(phase, rule.effects), remedy]
 
 
 def ending_rows() -> Iterator[list[str]]:
@@ -266,9 +271,12 @@ def ending_rows() -> Iterator[list[str]]:
 
 
 def client_rows() -> Iterator[list[str]]:
-    for kind, of_kind in rules.CLIENT_RULES.items():
+    for kind, of_kind in rules.TEST_RULES.items():
         for rule in of_kind:
-            yield [kind.removeprefix("websocket."), rule.description, rule.remedy]
+            row = rule_row("open", kind.removeprefix("websocket."), rule)
+            if rule.verdict:
+                row[2:-1] = ["impossible"] * len(rules.SERVERS)
+            yield row
 
 
 #: When a server ends the connection, in the words of the table.
