@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .client_view import ClientView, Undeliverable, UndeliverableWarning
 from .recording import DenialResponse, Record
+from .servers.replay import ClientView, Undeliverable, UndeliverableWarning
 from .text.transcript import Transcript
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from .audit.collect import Audit
 from .audit.hooks import start
-from .servers import SERVERS
+from .servers.rules import SERVERS
 
 _USAGE = """\
 python -m channels_closetest [options] SCRIPT [arguments]

@@ -23,7 +23,7 @@ from .conversation import Conversation
 from .database import spare_transactions
 from .places import find_crash_place
 from .recording import Crash, Direction, Ending, Outcome, Recording
-from .servers import SERVERS, ServerName
+from .servers.rules import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
 from .text.failures import OTHER_LOOP, RawCall, Stuck, format_suppressing
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from channels.testing import WebsocketCommunicator
 
 from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
-from .client_view import ClientView, Undeliverable
 from .explain import (
     explain,
     explain_with_transcript,
@@ -31,7 +30,8 @@ from .recording import (
     has_more_body,
     payload,
 )
-from .servers import disconnect_event, known_servers
+from .servers.replay import ClientView, Undeliverable
+from .servers.rules import disconnect_event, known_servers
 from .text.failures import format_denied, format_no_answer, format_no_match
 from .text.transcript import Transcript, format_progress
 from .text.values import format_path

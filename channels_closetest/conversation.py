@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .client_view import Finding, Replay, client_of
 from .recording import Recording, event_type, payload
+from .servers.connection import client_of
+from .servers.replay import Finding, Replay
 
 
 class Conversation:

@@ -17,9 +17,10 @@ from typing import Any, TypeVar, cast
 from channels.consumer import AsyncConsumer
 
 from .application import RecordingApplicationCommunicator
-from .client_view import Replay, UndeliverableWarning, client_of
 from .places import is_library
-from .servers import SERVERS, known_servers
+from .servers.connection import client_of
+from .servers.replay import Replay, UndeliverableWarning
+from .servers.rules import SERVERS, known_servers
 from .stuck import find_source, format_task
 from .text.failures import Call, Failure, RawCall, format_strict, format_undeliverable
 from .text.transcript import SCOPE_KEYS, About, Transcript, add_transcript

@@ -120,7 +120,7 @@ FRAMES: list[Event] = [
     {"text": '{"a": [-Infinity]}'},
 ]
 
-# Every row of the README's "What real servers do", in its order.
+# Every row of the table in the README of servers, in its order.
 ROWS: dict[str, Case] = {
     # Before the handshake response.
     "accepts": script(accept()),

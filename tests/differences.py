@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers.rules import SERVERS
 from tests.servers import Server
 
 #: A server, and the name of a case.

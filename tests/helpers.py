@@ -17,7 +17,7 @@ from channels_closetest import (
     RecordingWebsocketCommunicator,
     UndeliverableWarning,
 )
-from channels_closetest.servers import SERVERS, ServerName
+from channels_closetest.servers.rules import SERVERS, ServerName
 from tests.events import CONNECT, HEADERS
 from tests.scripts import Kind, Script, scripted
 from tests.servers import Case

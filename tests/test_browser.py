@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers.rules import SERVERS
 from tests.cases import CLOSE_4000, UNDEFINED_CODES, Protocol, script
 from tests.events import FRAME, accept, close, send
 from tests.scripts import to_query_string

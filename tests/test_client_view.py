@@ -17,17 +17,21 @@ from channels_closetest import (
     RecordingWebsocketCommunicator,
     Transcript,
     Undeliverable,
-    client_view,
 )
-from channels_closetest.client_view import Replay, client_of, offered_subprotocols
 from channels_closetest.recording import Outcome, Recording, is_lazy
-from channels_closetest.servers import (
+from channels_closetest.servers import replay as replay_module
+from channels_closetest.servers.connection import (
+    Client,
+    client_of,
+    offered_subprotocols,
+)
+from channels_closetest.servers.replay import Replay
+from channels_closetest.servers.rules import (
     DAPHNE_LARGEST_FRAME,
     ENDINGS,
     NO_END,
     RULES,
     SERVERS,
-    Client,
     Rule,
 )
 from channels_closetest.text.transcript import About
@@ -1318,7 +1322,7 @@ def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
         }
         for phase, kinds in RULES.items()
     }
-    monkeypatch.setattr(client_view, "RULES", watched)
+    monkeypatch.setattr(replay_module, "RULES", watched)
     return asked
 
 

@@ -12,7 +12,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from websockets.exceptions import InvalidHandshake
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers.rules import SERVERS
 from tests.cases import script
 from tests.disconnects import CONVERSATIONS
 from tests.events import CONNECT, DISCONNECT, Event, accept, close

@@ -22,7 +22,7 @@ from channels_closetest import (
 )
 from channels_closetest.explain import replay_of
 from channels_closetest.recording import payload
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers.rules import SERVERS
 from tests.cases import (
     CLOSE_4000,
     CONSUMERS,

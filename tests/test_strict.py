@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.servers import SERVERS, ServerName
+from channels_closetest.servers.rules import SERVERS, ServerName
 from tests.cases import CLOSE_4000, script
 from tests.events import (
     ACCEPT,

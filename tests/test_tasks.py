@@ -9,7 +9,7 @@ from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.servers import ServerName
+from channels_closetest.servers.rules import ServerName
 from tests.cases import CLOSE_4000
 from tests.events import ACCEPT, CONNECT, FRAME, send
 
@@ -99,7 +99,7 @@ async def shielded(send: Send) -> None:
 async def test_an_event_that_fails_in_a_task_ends_the_task_alone(
     handler: Handler,
 ) -> None:
-    """Whoever awaits the task: see "What real servers do" in the README."""
+    """Whoever awaits the task: see the README of servers."""
     assert await outcomes_of(handler, events=2) == [FAILED]
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from channels_closetest import Record, RecordingWebsocketCommunicator, Transcript
 from channels_closetest.recording import Recording
-from channels_closetest.servers import SERVERS, ServerName
+from channels_closetest.servers.rules import SERVERS, ServerName
 from channels_closetest.text.values import (
     PAYLOAD_WIDTH,
     format_event,

@@ -9,7 +9,7 @@ from channels.consumer import AsyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from channels_closetest import ClientView, RecordingWebsocketCommunicator, client_view
-from channels_closetest.servers import SERVERS
+from channels_closetest.servers.rules import SERVERS
 from tests.cases import CLOSE_4000, script
 from tests.events import CONNECT, FRAME, accept, close, send
 from tests.helpers import communicator_for, message

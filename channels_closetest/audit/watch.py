@@ -23,11 +23,12 @@ from channels.testing import websocket
 import channels_closetest
 
 from ..application import Application, RecordingQueue
-from ..client_view import Finding, Replay, client_of
 from ..communicator import RecordingWebsocketCommunicator
 from ..explain import belongs_to, without_our_frames
 from ..places import is_library
-from ..servers import SERVERS, known_servers
+from ..servers.connection import client_of
+from ..servers.replay import Finding, Replay
+from ..servers.rules import SERVERS, known_servers
 from ..stuck import find_source
 from ..text.values import format_event, format_path
 from .collect import Audit

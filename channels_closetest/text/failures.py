@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from traceback import StackSummary
 from typing import Any, NamedTuple
 
-from ..client_view import Finding, Undeliverable
 from ..recording import Crash, DenialResponse, Recording, close_code, event_type
+from ..servers.replay import Finding, Undeliverable
 from .values import count, format_event, format_exception, format_value
 
 OTHER_LOOP = (

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ..client_view import Replay
 from ..recording import (
     Crash,
     Ending,
@@ -19,7 +18,8 @@ from ..recording import (
     event_type,
     read_only,
 )
-from ..servers import Client, Connection
+from ..servers.connection import Client, Connection
+from ..servers.replay import Replay
 from .values import (
     PAYLOAD_WIDTH,
     count,

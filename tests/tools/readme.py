@@ -1,7 +1,7 @@
 """
-Generate the parts of the README that follow from the code: outputs and tables.
+Generate the parts of both READMEs that follow from the code: outputs and tables.
 
-To update the README::
+To update them::
 
     python -m tests.tools.readme
 """
@@ -33,11 +33,14 @@ from channels_closetest import (
     Undeliverable,
     UndeliverableWarning,
 )
-from channels_closetest import servers as rules
+from channels_closetest.servers import rules
+from channels_closetest.servers.connection import Phase
 
 RULES, RULES_MODULE = rules.RULES, Path(rules.__file__)
 
 README = Path(__file__).parents[2] / "README.rst"
+#: The table for people, beside the rules that it shows.
+SERVERS_README = RULES_MODULE.with_name("README.rst")
 
 INDENTATION = " " * 4
 
@@ -48,7 +51,8 @@ class Block(NamedTuple):
     directive: str
     argument: str
     body: str
-    #: The number of the body's first line, and the slice of the README's text.
+    #: The file, the number of the body's first line, and the slice of the file's text.
+    file: Path
     line: int
     place: slice
 
@@ -59,13 +63,14 @@ class Block(NamedTuple):
         return name and name[1]
 
 
-def blocks(*directives: str) -> list[Block]:
-    text = README.read_text()
+def blocks(*directives: str, file: Path = README) -> list[Block]:
+    text = file.read_text()
     return [
         Block(
             directive=match[1],
             argument=match[2],
             body=textwrap.dedent(match[3]).rstrip(),
+            file=file,
             line=text.count("\n", 0, match.start(3)) + 1,
             place=slice(*match.span(3)),
         )
@@ -93,7 +98,8 @@ def example_below(block: Block) -> Block:
 
 def generated() -> list[Block]:
     """Return the blocks whose content follows from the code."""
-    return blocks("code-block:: console", "code-block:: pytb", "csv-table::")
+    outputs = blocks("code-block:: console", "code-block:: pytb", "csv-table::")
+    return [*outputs, *blocks("csv-table::", file=SERVERS_README)]
 
 
 def content(block: Block) -> str:
@@ -200,14 +206,14 @@ GREEN_TEST = "Green tests"
 ENDING = "When the application ends"
 FROM_TEST = "What no client can send"
 DISCONNECT = "The code that disconnect() receives"
-PHASES: dict[rules.Phase, str] = {
+PHASES: dict[Phase, str] = {
     "handshake": "Before the handshake response",
     "denial": "During a denial response",
     "open": "After accept()",
     "closed": "Afterwards",
 }
 #: The phases of which the last table consists.
-AFTERWARDS: tuple[rules.Phase, ...] = ("closed", "task_failed")
+AFTERWARDS: tuple[Phase, ...] = ("closed", "task_failed")
 #: The names that the transcript uses.
 EVENTS = {
     "websocket.accept": "accept",
@@ -231,7 +237,7 @@ def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
     return f"{options}\n\n{cells.getvalue().strip()}"
 
 
-def outcomes(phase: rules.Phase, effects: rules.PerServer) -> list[str]:
+def outcomes(phase: Phase, effects: rules.PerServer) -> list[str]:
     """Return what a client of each server receives."""
     cells = []
     for server in rules.SERVERS:
@@ -242,7 +248,7 @@ def outcomes(phase: rules.Phase, effects: rules.PerServer) -> list[str]:
     return cells
 
 
-def rule_rows(phase: rules.Phase) -> Iterator[list[str]]:
+def rule_rows(phase: Phase) -> Iterator[list[str]]:
     for kind, of_kind in RULES[phase].items():
         for rule in of_kind:
             if rule.description != rules.MALFORMED:
@@ -257,7 +263,7 @@ def rule_rows(phase: rules.Phase) -> Iterator[list[str]]:
         yield rule_row(phase, "any", rule)
 
 
-def rule_row(phase: rules.Phase, event: str, rule: rules.Rule) -> list[str]:
+def rule_row(phase: Phase, event: str, rule: rules.Rule) -> list[str]:
     remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy({})
     return [event, rule.description, *outcomes(phase, rule.effects), remedy]
 
@@ -359,15 +365,14 @@ async def find_undeliverable(cell: str) -> list[Undeliverable]:
 
 
 def main() -> None:
-    text = README.read_text()
     for block in reversed(generated()):
         current = content(block)
         if timeless(current) != timeless(block.body):
-            print(f"{README.name}:{block.line}: {block.directive} {block.argument}")
+            print(f"{block.file}:{block.line}: {block.directive} {block.argument}")
             indented = textwrap.indent(current, INDENTATION)
+            text = block.file.read_text()
             before, after = text[: block.place.start], text[block.place.stop :]
-            text = f"{before}{indented}\n{after}"
-    README.write_text(text)
+            block.file.write_text(f"{before}{indented}\n{after}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a real client sees: a recording, run through the table of ``servers.py``.
+"""What a real client sees: a recording, run through the table of ``rules.py``.
 
 Computed from the records and the scope alone.
 """
@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .recording import Ending, RawRecord, event_type, read_only
-from .servers import (
+from ..recording import Ending, RawRecord, event_type, read_only
+from .connection import Client, Connection, Phase
+from .rules import (
     CLIENT_CLOSES,
     ENDINGS,
     NO_END,
     OTHER,
     RULES,
     TEST_RULES,
-    Client,
-    Connection,
     Effect,
-    Phase,
     Rule,
-    are_invalid_headers,
     failed_task,
 )
 
@@ -59,57 +56,6 @@ class Undeliverable(NamedTuple):
 
 class UndeliverableWarning(UserWarning):
     """A test read a frame that reaches no client: it was sent before ``accept()``."""
-
-
-def offered_subprotocols(scope: object) -> tuple[str, ...]:
-    """Return the subprotocols that the client has offered.
-
-    They are in ``subprotocols``, or else where a server reads them: in the headers
-    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4), if these are in a list or a
-    tuple.
-    """
-    try:
-        return _offered_in_scope(scope) or _offered_in_headers(scope)
-    except Exception:
-        return ()  # a scope of the test's own making
-
-
-def _offered_in_scope(scope: Any) -> tuple[str, ...]:
-    offered: Any = scope.get("subprotocols")
-    if not issubclass(type(offered), (list, tuple)):
-        return ()
-    return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
-
-
-def _offered_in_headers(scope: Any) -> tuple[str, ...]:
-    headers: Any = scope.get("headers")
-    if not issubclass(type(headers), (list, tuple)):
-        return ()  # to iterate over anything else may exhaust it
-    values = [
-        value.decode("latin-1")
-        for name, value in headers
-        if name.lower() == b"sec-websocket-protocol"
-    ]
-    names = [name.strip() for name in ",".join(values).split(",")]
-    return tuple(name for name in names if name)
-
-
-def client_of(scope: Any) -> Client:
-    """Return the client that has made a request, before it has sent anything."""
-    client = Client(offered_subprotocols(scope))
-    try:
-        headers, path = scope.get("headers"), scope.get("path")
-        if not issubclass(type(headers), (list, tuple, Mapping)):
-            headers = ()  # to iterate over anything else may exhaust it
-        is_valid = not headers or not are_invalid_headers(headers)
-        return client._replace(
-            has_valid_headers=is_valid,
-            has_lower_case_headers=not is_valid
-            or all(name == name.lower() for name, _ in headers),
-            has_absolute_path=not isinstance(path, str) or path.startswith("/"),
-        )
-    except Exception:
-        return client  # a scope of the test's own making
 
 
 class Finding(NamedTuple):
@@ -295,7 +241,7 @@ class Replay:
         try:
             return rule.condition(event, self._client)
         except Exception:
-            return False  # see the conditions in servers.py
+            return False  # see the conditions in rules.py
 
     def _incomplete_denial(self) -> list[Finding]:
         phases = [connection.phase for connection in self._connections.values()]

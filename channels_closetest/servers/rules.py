@@ -5,7 +5,7 @@ deliver as sent, ``ENDINGS`` what a client receives when the application ends.
 ``TEST_RULES`` has what the test sends and no client can send, ``CLIENT_CLOSES`` what a
 client receives when it closes the connection itself, and ``DISCONNECT_CODES`` what the
 application receives when the connection ends. All hold what was measured with real
-servers and clients; the README shows them under "What real servers do", and
+servers and clients; README.rst beside this file shows them, and
 ``tests/test_servers.py`` compares them with the servers.
 """
 
@@ -16,98 +16,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from .recording import (
+from ..recording import (
     BYTES_LIKE,
-    close_code,
     close_reason,
     decode,
     event_type,
-    has_more_body,
     is_lazy,
-    payload,
     plain_text,
 )
+from .connection import Client, Connection, Phase, are_invalid_headers
 
 ServerName = Literal["daphne", "uvicorn", "hypercorn"]
 #: The servers whose behaviour is known.
 SERVERS: tuple[ServerName, ...] = ("daphne", "uvicorn", "hypercorn")
-
-
-#: Where a connection is: no response sent; a denial response started; accepted; ended
-#: by the application, or by an event with a finding; ended by the client. The last is
-#: no phase of a connection: the event comes from a task that an earlier event has
-#: ended.
-Phase = Literal[
-    "handshake", "denial", "open", "closed", "lost", "client_left", "task_failed"
-]
-
-
-class Connection:
-    """What the client of one server has received, as it follows from the events."""
-
-    def __init__(self) -> None:
-        self.phase: Phase = "handshake"
-        self.status: Any = None
-        self.subprotocol: str | None = None
-        self.close_code: Any = None
-        self.close_reason: Any = None
-        #: The tasks that an event of theirs has ended.
-        self.failed_tasks: set[int] = set()
-        self._denial_status: Any = None
-        self._has_denial_part = False
-        self._frames: list[Mapping[str, Any]] = []
-        self._messages: list[Any] = []
-
-    @property
-    def message_count(self) -> int:
-        return len(self._frames)
-
-    @property
-    def messages(self) -> list[Any]:
-        """The payloads that have reached the client; each is decoded once."""
-        self._messages += map(payload, self._frames[len(self._messages) :])
-        return self._messages
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the application or the server has ended it."""
-        return self.phase in ("closed", "lost")
-
-    def deliver(self, event: Mapping[str, Any]) -> None:
-        """Do what a server does with an event to which no rule applies."""
-        kind = event_type(event)
-        if kind == "websocket.accept":
-            self.phase, self.status = "open", 101
-            subprotocol = plain_text(event.get("subprotocol"))
-            if type(subprotocol) is str and subprotocol:
-                self.subprotocol = subprotocol
-        elif kind == "websocket.send":
-            self._frames.append(event)
-        elif kind == "websocket.close" and self.phase == "open":
-            self.close(close_code(event), plain_text(close_reason(event)))
-        elif kind == "websocket.close":
-            self.fail_handshake(403)
-        elif kind == "websocket.http.response.start":
-            self.phase, self._denial_status = "denial", event.get("status")
-        elif has_more_body(event):  # of a denial response: rules deal with the rest
-            self._has_denial_part = True
-        else:
-            self.fail_handshake(self._denial_status)
-
-    def fail_handshake(self, status: Any) -> None:
-        """End without a connection: the client receives no code and no reason."""
-        self.phase, self.status = "closed", status
-        self.close_code, self.close_reason = 1006, ""
-
-    def cut_off_denial(self) -> None:
-        """End a denial response as Hypercorn does, which begins with the first part."""
-        self.fail_handshake(self._denial_status if self._has_denial_part else 500)
-
-    def close(self, code: Any, reason: Any = "") -> None:
-        self.phase = "closed"
-        is_int = issubclass(type(code), int)
-        self.close_code = int.__index__(code) if is_int else code
-        self.close_reason = reason
 
 
 # The cells of the table: what a server does with an event.
@@ -242,22 +163,6 @@ DAPHNE_LARGEST_FRAME = 1024 * 1024
 # that cannot even be compared.
 
 
-class Client(NamedTuple):
-    """What the client, which is the test, has sent so far."""
-
-    #: The subprotocols that it has offered.
-    offered: tuple[str, ...]
-    #: Whether its request is one that a client can make.
-    has_valid_headers: bool = True
-    has_lower_case_headers: bool = True
-    has_absolute_path: bool = True
-    #: How often it has sent ``websocket.connect``.
-    connects: int = 0
-    has_disconnected: bool = False
-    #: Whether the application has sent it ``websocket.accept``.
-    is_accepted: bool = False
-
-
 _Condition = Callable[[Mapping[str, Any], Client], bool]
 
 
@@ -298,15 +203,6 @@ def _has_code_or_reason(event: Mapping[str, Any], client: Client) -> bool:
 def _has_other_str(name: Any) -> bool:
     """Whether it is a ``(str, Enum)``: a server that formats it sends another text."""
     return isinstance(name, str) and str(name) != str.__str__(name)
-
-
-def are_invalid_headers(headers: object) -> bool:
-    return not isinstance(headers, (list, tuple)) or not all(
-        isinstance(header, (list, tuple))
-        and len(header) == 2
-        and all(isinstance(part, bytes) for part in header)
-        for header in headers
-    )
 
 
 #: The name of a header is a token, and its value has neither control characters nor

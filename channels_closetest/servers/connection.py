@@ -1,0 +1,167 @@
+"""A connection as its client sees it: what it has received, and what it has sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from ..recording import (
+    close_code,
+    close_reason,
+    event_type,
+    has_more_body,
+    payload,
+    plain_text,
+)
+
+#: Where a connection is: no response sent; a denial response started; accepted; ended
+#: by the application, or by an event with a finding; ended by the client. The last is
+#: no phase of a connection: the event comes from a task that an earlier event has
+#: ended.
+Phase = Literal[
+    "handshake", "denial", "open", "closed", "lost", "client_left", "task_failed"
+]
+
+
+class Connection:
+    """What the client of one server has received, as it follows from the events."""
+
+    def __init__(self) -> None:
+        self.phase: Phase = "handshake"
+        self.status: Any = None
+        self.subprotocol: str | None = None
+        self.close_code: Any = None
+        self.close_reason: Any = None
+        #: The tasks that an event of theirs has ended.
+        self.failed_tasks: set[int] = set()
+        self._denial_status: Any = None
+        self._has_denial_part = False
+        self._frames: list[Mapping[str, Any]] = []
+        self._messages: list[Any] = []
+
+    @property
+    def message_count(self) -> int:
+        return len(self._frames)
+
+    @property
+    def messages(self) -> list[Any]:
+        """The payloads that have reached the client; each is decoded once."""
+        self._messages += map(payload, self._frames[len(self._messages) :])
+        return self._messages
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the application or the server has ended it."""
+        return self.phase in ("closed", "lost")
+
+    def deliver(self, event: Mapping[str, Any]) -> None:
+        """Do what a server does with an event to which no rule applies."""
+        kind = event_type(event)
+        if kind == "websocket.accept":
+            self.phase, self.status = "open", 101
+            subprotocol = plain_text(event.get("subprotocol"))
+            if type(subprotocol) is str and subprotocol:
+                self.subprotocol = subprotocol
+        elif kind == "websocket.send":
+            self._frames.append(event)
+        elif kind == "websocket.close" and self.phase == "open":
+            self.close(close_code(event), plain_text(close_reason(event)))
+        elif kind == "websocket.close":
+            self.fail_handshake(403)
+        elif kind == "websocket.http.response.start":
+            self.phase, self._denial_status = "denial", event.get("status")
+        elif has_more_body(event):  # of a denial response: rules deal with the rest
+            self._has_denial_part = True
+        else:
+            self.fail_handshake(self._denial_status)
+
+    def fail_handshake(self, status: Any) -> None:
+        """End without a connection: the client receives no code and no reason."""
+        self.phase, self.status = "closed", status
+        self.close_code, self.close_reason = 1006, ""
+
+    def cut_off_denial(self) -> None:
+        """End a denial response as Hypercorn does, which begins with the first part."""
+        self.fail_handshake(self._denial_status if self._has_denial_part else 500)
+
+    def close(self, code: Any, reason: Any = "") -> None:
+        self.phase = "closed"
+        is_int = issubclass(type(code), int)
+        self.close_code = int.__index__(code) if is_int else code
+        self.close_reason = reason
+
+
+class Client(NamedTuple):
+    """What the client, which is the test, has sent so far."""
+
+    #: The subprotocols that it has offered.
+    offered: tuple[str, ...]
+    #: Whether its request is one that a client can make.
+    has_valid_headers: bool = True
+    has_lower_case_headers: bool = True
+    has_absolute_path: bool = True
+    #: How often it has sent ``websocket.connect``.
+    connects: int = 0
+    has_disconnected: bool = False
+    #: Whether the application has sent it ``websocket.accept``.
+    is_accepted: bool = False
+
+
+def offered_subprotocols(scope: object) -> tuple[str, ...]:
+    """Return the subprotocols that the client has offered.
+
+    They are in ``subprotocols``, or else where a server reads them: in the headers
+    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4), if these are in a list or a
+    tuple.
+    """
+    try:
+        return _offered_in_scope(scope) or _offered_in_headers(scope)
+    except Exception:
+        return ()  # a scope of the test's own making
+
+
+def _offered_in_scope(scope: Any) -> tuple[str, ...]:
+    offered: Any = scope.get("subprotocols")
+    if not issubclass(type(offered), (list, tuple)):
+        return ()
+    return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
+
+
+def _offered_in_headers(scope: Any) -> tuple[str, ...]:
+    headers: Any = scope.get("headers")
+    if not issubclass(type(headers), (list, tuple)):
+        return ()  # to iterate over anything else may exhaust it
+    values = [
+        value.decode("latin-1")
+        for name, value in headers
+        if name.lower() == b"sec-websocket-protocol"
+    ]
+    names = [name.strip() for name in ",".join(values).split(",")]
+    return tuple(name for name in names if name)
+
+
+def client_of(scope: Any) -> Client:
+    """Return the client that has made a request, before it has sent anything."""
+    client = Client(offered_subprotocols(scope))
+    try:
+        headers, path = scope.get("headers"), scope.get("path")
+        if not issubclass(type(headers), (list, tuple, Mapping)):
+            headers = ()  # to iterate over anything else may exhaust it
+        is_valid = not headers or not are_invalid_headers(headers)
+        return client._replace(
+            has_valid_headers=is_valid,
+            has_lower_case_headers=not is_valid
+            or all(name == name.lower() for name, _ in headers),
+            has_absolute_path=not isinstance(path, str) or path.startswith("/"),
+        )
+    except Exception:
+        return client  # a scope of the test's own making
+
+
+def are_invalid_headers(headers: object) -> bool:
+    return not isinstance(headers, (list, tuple)) or not all(
+        isinstance(header, (list, tuple))
+        and len(header) == 2
+        and all(isinstance(part, bytes) for part in header)
+        for header in headers
+    )
