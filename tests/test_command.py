@@ -26,7 +26,16 @@ DJANGO = ("manage.py", "test")
 PARALLEL = (*DJANGO, "--parallel=2")
 UNITTEST = ("-m", "unittest")
 # Without pytest-asyncio, which some versions of it only keep quiet in a configuration.
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio")
+PYTEST = (
+    "-m",
+    "pytest",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:asyncio",
+    "-p",
+    "no:hypothesispytest",
+)
 XDIST = (*PYTEST, "-n", "2")
 RUNNERS = {
     "unittest": UNITTEST,

@@ -2,16 +2,18 @@
 
 import re
 from configparser import ConfigParser
+from functools import cache
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
-from itertools import product
 from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import channels_closetest
 
@@ -24,36 +26,39 @@ def lines(section: str, option: str) -> list[str]:
     return SETUP[section][option].strip().splitlines()
 
 
-def expand(name: str) -> list[str]:
-    """Expand braces as tox does: ``a{b,c}`` to ``ab`` and ``ac``."""
-    parts = re.split(r"\{(.*?)\}", name)
-    return ["".join(choice) for choice in product(*(part.split(",") for part in parts))]
+ENVIRONMENTS = re.split(r",\s*", SETUP["tox:tox"]["envlist"])
+#: The versions that the row of the oldest versions installs.
+OLDEST = {
+    name.lower(): version
+    for name, version in re.findall(r"(\S+)==(\S+)", SETUP["testenv"]["commands_pre"])
+}
+PINS = [
+    Requirement(line)
+    for line in (ROOT / "tests" / "constraints.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
 
 
-ENVIRONMENTS = [name for line in lines("tox:tox", "envlist") for name in expand(line)]
-SPAN = re.findall(r"py[^\s,]+", SETUP["tox:tox"]["labels"])
+@cache
+def readme() -> nodes.document:
+    return publish_doctree((ROOT / "README.rst").read_text())
 
 
-def requirements_of(environment: str) -> list[str]:
-    """Return the lines of ``deps`` that tox selects by the environment's factors."""
-    return [
-        requirement.strip()
-        for line in lines("testenv", "deps")
-        if not line.startswith("#")
-        for condition, requirement in [line.split(":")]
-        if any(
-            set(factors.split("-")) <= set(environment.split("-"))
-            for factors in expand(condition)
-        )
-    ]
+def version_in(pin: Requirement) -> str:
+    [specifier] = pin.specifier
+    assert specifier.operator == "=="
+    return specifier.version
 
 
-def versions_in_environments(name: str) -> set[str]:
-    return {
-        f"{major}.{minor}"
-        for environment in ENVIRONMENTS
-        for major, minor in re.findall(rf"\b{name}(\d)(\d+)", environment)
-    }
+def pinned_versions(name: str) -> list[str]:
+    return [version_in(pin) for pin in PINS if pin.name.lower() == name.lower()]
+
+
+def versions_in_matrix(name: str) -> set[str]:
+    if name == "Python":
+        return {f"{it[2]}.{it[3:5]}" for it in ENVIRONMENTS}
+    versions = [OLDEST[name.lower()], *pinned_versions(name)]
+    return {".".join(version.split(".")[:2]) for version in versions}
 
 
 def versions_in_classifiers(prefix: str) -> set[str]:
@@ -66,10 +71,9 @@ def versions_in_classifiers(prefix: str) -> set[str]:
 
 def versions_in_readme() -> dict[str, list[str]]:
     """Return the rows of the table of supported versions."""
-    document = publish_doctree((ROOT / "README.rst").read_text())
     [section] = [
         title.parent
-        for title in document.findall(nodes.title)
+        for title in readme().findall(nodes.title)
         if title.astext() == "Supported versions"
     ]
     return {
@@ -130,13 +134,9 @@ def test_type_checkers_find_the_marker_of_a_typed_package() -> None:
     assert (files(channels_closetest) / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(
-    ("name", "factor"),
-    [("Python", "py"), ("Channels", "channels"), ("Django", "django")],
-)
-def test_the_readme_names_the_versions_that_are_tested(name: str, factor: str) -> None:
-    tested = versions_in_environments(factor)
-    assert set(versions_in_readme()[name]) == tested
+@pytest.mark.parametrize("name", ["Python", "Channels", "Django"])
+def test_the_readme_names_the_versions_that_are_tested(name: str) -> None:
+    assert set(versions_in_readme()[name]) == versions_in_matrix(name)
 
 
 def test_the_readme_names_the_oldest_versions_that_can_be_installed() -> None:
@@ -145,8 +145,7 @@ def test_the_readme_names_the_oldest_versions_that_can_be_installed() -> None:
 
 
 def test_the_readme_begins_with_the_description_and_the_oldest_versions() -> None:
-    document = publish_doctree((ROOT / "README.rst").read_text())
-    beginning = next(iter(document.findall(nodes.paragraph))).astext()
+    beginning = next(iter(readme().findall(nodes.paragraph))).astext()
     assert " ".join(beginning.split()).startswith(SETUP["metadata"]["description"])
     named = {
         name.lower(): version
@@ -159,35 +158,63 @@ def test_the_readme_begins_with_the_description_and_the_oldest_versions() -> Non
 
 
 @pytest.mark.parametrize(
-    ("prefix", "factor"),
+    ("prefix", "name"),
     [
-        ("Programming Language :: Python :: ", "py"),
-        ("Framework :: Django :: ", "django"),
+        ("Programming Language :: Python :: ", "Python"),
+        ("Framework :: Django :: ", "Django"),
     ],
 )
 def test_the_classifiers_name_the_versions_that_are_tested(
-    prefix: str, factor: str
+    prefix: str, name: str
 ) -> None:
-    assert versions_in_classifiers(prefix) == versions_in_environments(factor)
+    assert versions_in_classifiers(prefix) == versions_in_matrix(name)
 
 
-def test_every_environment_installs_the_versions_in_its_name() -> None:
-    for environment in ENVIRONMENTS:
-        _, channels, django, asgiref = environment.split("-")
-        named = [
-            f"channels[daphne]~={channels[-2]}.{channels[-1]}.0",
-            f"Django~={django[-2]}.{django[-1]}.0",
-            *(["asgiref"] if asgiref == "asgirefold" else []),
-        ]
-        installed = [line.split("==")[0] for line in requirements_of(environment)]
-        assert (environment, installed) == (environment, named)
+def test_the_oldest_versions_that_can_be_installed_are_tested() -> None:
+    python, _ = ENVIRONMENTS[0].split("-oldest")
+    tested = {"python": f"{python[2]}.{python[3:]}", **OLDEST}
+    assert {
+        name.lower(): ".".join(number.split(".")[:2]) for name, number in tested.items()
+    } == oldest_versions()
 
 
-def test_the_span_contains_every_version_and_both_ends() -> None:
-    assert set(SPAN) <= set(ENVIRONMENTS)
-    assert {ENVIRONMENTS[0], ENVIRONMENTS[-1]} <= set(SPAN)
+def test_the_tables_hold_for_the_servers_that_are_pinned() -> None:
+    tables = files(channels_closetest) / "servers" / "README.rst"
+    [named] = re.findall(r"The tables hold for(.*?):", tables.read_text(), re.DOTALL)
+    versions = dict(re.findall(r"(\w+) (\d[\d.]*\d)", named))
+    assert versions.keys() == {"Daphne", "Uvicorn", "Hypercorn"}
+    for name, number in versions.items():
+        assert (name, [number]) == (name, pinned_versions(name))
 
-    def factors(environments: list[str]) -> set[str]:
-        return {factor for name in environments for factor in name.split("-")}
 
-    assert factors(SPAN) == factors(ENVIRONMENTS)
+def installed_for(requirement: Requirement, seen: set[str]) -> set[str]:
+    """Return the names of what is installed for a requirement, and its own."""
+    try:
+        needed = map(Requirement, requires(requirement.name) or [])
+    except PackageNotFoundError:
+        # One of the checks, which the tests do not need, or for another system.
+        return set()
+    if str(requirement) in seen:
+        return set()
+    seen.add(str(requirement))
+    return {canonicalize_name(requirement.name)}.union(
+        *(
+            installed_for(it, seen)
+            for it in needed
+            if it.marker is None
+            or any(
+                it.marker.evaluate({"extra": extra})
+                for extra in requirement.extras or {""}
+            )
+        )
+    )
+
+
+def test_what_is_installed_for_the_tests_and_the_checks_is_pinned() -> None:
+    package = Requirement("channels-closetest[tests,checks]")
+    pinned = {
+        canonicalize_name(pin.name)
+        for pin in PINS
+        if version_in(pin) and (pin.marker is None or pin.marker.evaluate())
+    }
+    assert installed_for(package, set()) - pinned == {package.name}
