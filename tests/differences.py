@@ -21,9 +21,6 @@ CLIENT_VIEW_DIFFERS: dict[str, Differences] = {
         for server in SERVERS
         for kind in ("async", "sync")
     },
-    "Hypercorn sends the status with the first part of a denial response.": on(
-        "hypercorn", "denies in part", kinds=("async", "sync", "tasks")
-    ),
     "Uvicorn accepts with '' as without a subprotocol.": on(
         "uvicorn", "accepts '' of none", kinds=("async", "tasks")
     ),

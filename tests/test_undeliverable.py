@@ -8,7 +8,8 @@ import pytest
 from channels.consumer import AsyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from channels_closetest import ClientView, RecordingWebsocketCommunicator, client_view
+from channels_closetest import ClientView, RecordingWebsocketCommunicator
+from channels_closetest.servers import replay
 from channels_closetest.servers.rules import SERVERS
 from tests.cases import CLOSE_4000, script
 from tests.events import CONNECT, FRAME, accept, close, send
@@ -145,7 +146,7 @@ async def test_undeliverable_has_the_event_as_sent() -> None:
 def test_events_are_judged_only_when_client_view_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_view, "RULES", {})
+    monkeypatch.setattr(replay, "RULES", {})
     case = script(accept(), send(text=""), CLOSE_4000, FRAME)
 
     async def test() -> None:

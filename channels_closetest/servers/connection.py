@@ -35,7 +35,6 @@ class Connection:
         #: The tasks that an event of theirs has ended.
         self.failed_tasks: set[int] = set()
         self._denial_status: Any = None
-        self._has_denial_part = False
         self._frames: list[Mapping[str, Any]] = []
         self._messages: list[Any] = []
 
@@ -70,9 +69,7 @@ class Connection:
             self.fail_handshake(403)
         elif kind == "websocket.http.response.start":
             self.phase, self._denial_status = "denial", event.get("status")
-        elif has_more_body(event):  # of a denial response: rules deal with the rest
-            self._has_denial_part = True
-        else:
+        elif not has_more_body(event):  # of a denial response: rules deal with the rest
             self.fail_handshake(self._denial_status)
 
     def fail_handshake(self, status: Any) -> None:
@@ -80,9 +77,9 @@ class Connection:
         self.phase, self.status = "closed", status
         self.close_code, self.close_reason = 1006, ""
 
-    def cut_off_denial(self) -> None:
-        """End a denial response as Hypercorn does, which begins with the first part."""
-        self.fail_handshake(self._denial_status if self._has_denial_part else 500)
+    def begin_denial(self) -> None:
+        """Deliver the status before the body is complete."""
+        self.status = self._denial_status
 
     def close(self, code: Any, reason: Any = "") -> None:
         self.phase = "closed"

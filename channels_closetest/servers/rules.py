@@ -87,8 +87,15 @@ def _fail_without_response(connection: Connection, event: Mapping[str, Any]) -> 
     connection.fail_handshake(None)
 
 
+def _begin_denial(
+    connection: Connection, event: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    connection.begin_denial()
+    return event
+
+
 def _cut_off_denial(connection: Connection, event: Mapping[str, Any]) -> None:
-    connection.cut_off_denial()
+    connection.fail_handshake(connection.status or 500)
 
 
 def _close_with_1011(
@@ -133,6 +140,7 @@ rejected_response = Effect("a response that the client rejects", _fail_without_r
 rejected_by_chromium = Effect(
     "a response that Chromium rejects", _fail_without_response
 )
+begun = Effect("as sent", _begin_denial)
 cut_off = Effect("HTTP 500, or a truncated body", _cut_off_denial)
 no_headers = without("no headers", headers=())
 no_code = changed("close code 1000", code=1000)
@@ -180,6 +188,10 @@ def _with(key: str, condition: Callable[[Any], object]) -> _Condition:
     return lambda event, client: key in event and bool(condition(event[key]))
 
 
+def _without(key: str) -> _Condition:
+    return lambda event, client: key not in event
+
+
 def _payload(condition: Callable[[Any, Any], object]) -> _Condition:
     """A condition on the text and the bytes of a frame."""
     return lambda event, client: bool(condition(event.get("text"), event.get("bytes")))
@@ -222,7 +234,7 @@ def _are_malformed(headers: Any) -> bool:
 
 
 def _is_malformed_start(event: Mapping[str, Any], client: Client) -> bool:
-    status, headers = event.get("status"), event.get("headers")
+    status, headers = event.get("status"), event.get("headers", ())
     return (
         not isinstance(status, int)
         or not 200 <= status < 600
@@ -426,6 +438,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             Rule("a denial response", always,
                  PerServer(nothing, sent, sent), _DENY),
             _malformed(_is_malformed_start, error_500, error_500, error_500),
+            _malformed(_without("headers"), nothing, sent, error_500),
         ],
         _BODY: [
             # On Daphne, where the start has no effect, that of a started response.
@@ -443,8 +456,12 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  "the client receives no complete response"),
         ],
         _BODY: [
-            _malformed(lambda event, _: not isinstance(event.get("body"), BYTES_LIKE),
+            _malformed(_without("body"), nothing, error_drop, sent),
+            _malformed(_with("body", lambda body: not isinstance(body, BYTES_LIKE)),
                        nothing, error_drop, error_cut_off),
+            # Never reported: Hypercorn sends the status with it.
+            Rule("a part that is not the last", _with("more_body", bool),
+                 PerServer(nothing, sent, begun), ""),
         ],
         OTHER: [
             _malformed(always, nothing, error_drop, error_cut_off),

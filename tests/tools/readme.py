@@ -251,7 +251,7 @@ def outcomes(phase: Phase, effects: rules.PerServer) -> list[str]:
 def rule_rows(phase: Phase) -> Iterator[list[str]]:
     for kind, of_kind in RULES[phase].items():
         for rule in of_kind:
-            if rule.description != rules.MALFORMED:
+            if rule.description != rules.MALFORMED and rule.remedy:
                 yield rule_row(phase, EVENTS.get(kind, "any other"), rule)
     malformed = [
         rule
@@ -259,7 +259,7 @@ def rule_rows(phase: Phase) -> Iterator[list[str]]:
         for rule in of_kind
         if rule.description == rules.MALFORMED
     ]
-    for rule in malformed[:1]:  # they predict the same
+    for rule in malformed[-1:]:  # that for everything else
         yield rule_row(phase, "any", rule)
 
 
