@@ -22,7 +22,7 @@ from channels.testing import ApplicationCommunicator
 from .conversation import Conversation
 from .database import spare_transactions
 from .places import find_crash_place
-from .recording import Crash, Direction, Ending, Outcome, Recording
+from .recording import Crash, Direction, Ending, Outcome, Recording, event_type
 from .servers.rules import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
 from .text.failures import OTHER_LOOP, RawCall, Stuck, format_suppressing
@@ -162,8 +162,8 @@ class Application:
     suppressing: StackSummary | None = None
     #: Whether stop() has closed its coroutine.
     is_forced = False
-    #: How often wait() was called.
-    waits = 0
+    #: The task of the test that has disconnected or called wait() last.
+    left_by: ref[asyncio.Task[Any]] | None = None
     #: Whether ``async with`` is over.
     is_left = False
     #: The call that has cancelled it because a timeout expired.
@@ -202,6 +202,11 @@ class Application:
             self._code = getattr(task.get_coro(), "cr_code", None)
             # Before anything that awaits the task adds a callback of its own.
             task.add_done_callback(ended)
+
+    def leave(self) -> None:
+        """The task that runs is about to disconnect, or to wait for the end."""
+        task = current_task()
+        self.left_by = None if task is None else ref(task)
 
     @property
     def ending(self) -> Ending | None:
@@ -273,11 +278,11 @@ class Application:
         """Wait until ``ready()``, or until nothing more can come.
 
         Nothing can come when the application has raised, or has ended and so have the
-        tasks that it has started. As with the parent class, a call that waits while the
-        test disconnects or calls ``wait()`` goes on waiting; ``async with`` ends it.
+        tasks that it has started. As with the parent class, a call that waits while
+        another task of the test disconnects or calls ``wait()`` goes on waiting;
+        ``async with`` ends it.
         """
-        conversation, waits = self.conversation, self.waits
-        events = len(conversation.recording.records)
+        task, was_running = current_task(), self.ending is None
 
         def is_over() -> bool:
             ending = self.ending
@@ -285,7 +290,7 @@ class Application:
                 return False
             if self.is_left or ending.outcome == "raised":
                 return True
-            if self.waits != waits or conversation.has_disconnected(events):
+            if was_running and self.left_by and self.left_by() is not task:
                 return False
             return ending.outcome != "returned" or not self.running_tasks
 
@@ -424,6 +429,8 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         """
         self.future
         self._application.raise_if_ended()
+        if event_type(message) == "websocket.disconnect":
+            self._application.leave()
         # Not super(): Channels replaces close_old_connections during its call.
         self._application.input_queue.put_nowait(message)
 
@@ -492,7 +499,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         the application suppresses its ``CancelledError``.
         """
         application, future = self._application, self.future
-        application.waits += 1
+        application.leave()
         # If this call is cancelled, it cancels the application, as the parent does.
         try:
             await application.wait_until_ended(self._scaled(timeout))

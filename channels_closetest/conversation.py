@@ -68,9 +68,9 @@ class Conversation:
                 return next(found, None)
         return None  # a subclass has made up the frame in its receive_output()
 
-    def has_disconnected(self, since: int = 0) -> bool:
-        """Whether the test has sent ``websocket.disconnect``, after so many events."""
+    def has_disconnected(self) -> bool:
+        """Whether the test has sent ``websocket.disconnect``."""
         return any(
             direction == "receive" and event_type(event) == "websocket.disconnect"
-            for direction, event, *_ in self.recording.records[since:]
+            for direction, event, *_ in self.recording.records
         )
