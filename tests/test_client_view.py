@@ -1325,7 +1325,7 @@ def rules_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
     asked: list[tuple[str, str, str]] = []
 
     def watch(phase: str, kind: str, rule: Rule) -> Rule:
-        def applies(event: Mapping[str, Any], client: Client) -> bool:
+        def applies(event: Mapping[str, Any], client: Client) -> object:
             does = rule.condition(event, client)
             asked.append((phase, kind, rule.description if does else ""))
             return does

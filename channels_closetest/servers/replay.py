@@ -141,8 +141,8 @@ class Replay:
             return  # a server does not cancel it: it would continue
         for server, connection in self._connections.items():
             if connection.phase in ENDINGS:
-                ends = ENDINGS[connection.phase]
-                effects = ends.raises if ending.outcome == "raised" else ends.returns
+                raises, returns = ENDINGS[connection.phase]
+                effects = raises if ending.outcome == "raised" else returns
                 effect: Effect = getattr(effects, server)
                 effect.apply(connection, {})
 
@@ -222,7 +222,7 @@ class Replay:
         for rule in rules:
             if rest is None or not self._applies(rule, rest):
                 continue
-            effect: Effect = getattr(rule.effects, server)
+            effect: Effect = getattr(rule, server)
             if effect.is_error and task:
                 connection.failed_tasks.add(task)
                 effect = failed_task
@@ -239,7 +239,7 @@ class Replay:
 
     def _applies(self, rule: Rule, event: Any) -> bool:
         try:
-            return rule.condition(event, self._client)
+            return bool(rule.condition(event, self._client))
         except Exception:
             return False  # see the conditions in rules.py
 
@@ -249,7 +249,7 @@ class Replay:
             return []
         [rule] = RULES["denial"][NO_END]
         effects: dict[str, Effect] = {
-            server: getattr(rule.effects, server)
+            server: getattr(rule, server)
             for server, phase in zip(self._connections, phases)
             if phase == "denial"
         }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ..recording import (
     BYTES_LIKE,
@@ -29,6 +29,7 @@ from .connection import Client, Connection, Phase, are_invalid_headers
 ServerName = Literal["daphne", "uvicorn", "hypercorn"]
 #: The servers whose behaviour is known.
 SERVERS: tuple[ServerName, ...] = ("daphne", "uvicorn", "hypercorn")
+_Cell = TypeVar("_Cell")
 
 
 # The cells of the table: what a server does with an event.
@@ -50,22 +51,14 @@ class Effect(NamedTuple):
     is_reported: bool = True
 
 
-def http(status: int) -> Effect:
-    """The handshake fails with this status."""
-
-    def apply(connection: Connection, event: Mapping[str, Any]) -> None:
-        connection.fail_handshake(status)
-
-    return Effect(f"HTTP {status}", apply)
+def failed(outcome: str, status: int | None = None) -> Effect:
+    """The handshake fails, with this status or without a response."""
+    return Effect(outcome, lambda connection, _: connection.fail_handshake(status))
 
 
 def closed(code: int) -> Effect:
     """The connection ends with this code, which is not the application's."""
-
-    def apply(connection: Connection, event: Mapping[str, Any]) -> None:
-        connection.close(code)
-
-    return Effect(f"close code {code}", apply)
+    return Effect(f"close code {code}", lambda connection, _: connection.close(code))
 
 
 def error(effect: Effect) -> Effect:
@@ -75,16 +68,12 @@ def error(effect: Effect) -> Effect:
 
 def changed(outcome: str, **keys: object) -> Effect:
     """The event is delivered with other values for these keys."""
-    return Effect(outcome, lambda connection, event: {**event, **keys})
+    return Effect(outcome, lambda _, event: {**event, **keys})
 
 
 def without(outcome: str, **keys: object) -> Effect:
     """The event is delivered without the values of these keys."""
     return changed(outcome, **keys)._replace(is_partial=True)
-
-
-def _fail_without_response(connection: Connection, event: Mapping[str, Any]) -> None:
-    connection.fail_handshake(None)
 
 
 def _begin_denial(
@@ -94,22 +83,15 @@ def _begin_denial(
     return event
 
 
-def _cut_off_denial(connection: Connection, event: Mapping[str, Any]) -> None:
-    connection.fail_handshake(connection.status or 500)
-
-
 def _close_with_1011(
     connection: Connection, event: Mapping[str, Any]
 ) -> Mapping[str, Any] | None:
     # A server that reports an exception so does what close(1011) asks for.
-    if event_type(event) == "websocket.close" and _is_1011(event.get("code")):
+    code = event.get("code") if event_type(event) == "websocket.close" else None
+    if issubclass(type(code), int) and code == 1011:
         return event
     connection.close(1011)
     return None
-
-
-def _is_1011(code: object) -> bool:
-    return issubclass(type(code), int) and code == 1011
 
 
 def _answer(connection: Connection, event: Mapping[str, Any]) -> None:
@@ -121,13 +103,11 @@ def _echo(connection: Connection, event: Mapping[str, Any]) -> None:
     connection.close(event.get("code", 1005), event.get("reason") or "")
 
 
-def _convert_code(
-    connection: Connection, event: Mapping[str, Any]
-) -> Mapping[str, Any]:
+def _convert_code(_: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**event, "code": int(event["code"])}
 
 
-def _cut_reason(connection: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
+def _cut_reason(_: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
     reason = str(event["reason"]).encode()[:LONGEST_REASON].decode(errors="ignore")
     return {**event, "reason": reason}
 
@@ -135,13 +115,14 @@ def _cut_reason(connection: Connection, event: Mapping[str, Any]) -> Mapping[str
 sent = Effect("as sent", lambda connection, event: event)
 nothing = Effect("nothing", lambda connection, event: None)
 unreported = nothing._replace(is_reported=False)
-no_response = Effect("no response: the connection is dropped", _fail_without_response)
-rejected_response = Effect("a response that the client rejects", _fail_without_response)
-rejected_by_chromium = Effect(
-    "a response that Chromium rejects", _fail_without_response
-)
+http_403, http_500 = failed("HTTP 403", 403), failed("HTTP 500", 500)
+no_response = failed("no response: the connection is dropped")
+rejected_response = failed("a response that the client rejects")
+rejected_by_chromium = failed("a response that Chromium rejects")
 begun = Effect("as sent", _begin_denial)
-cut_off = Effect("HTTP 500, or a truncated body", _cut_off_denial)
+cut_off = Effect(
+    "HTTP 500, or a truncated body", lambda it, _: it.fail_handshake(it.status or 500)
+)
 no_headers = without("no headers", headers=())
 no_code = changed("close code 1000", code=1000)
 converted = Effect("as sent", _convert_code, is_reported=False)
@@ -152,10 +133,8 @@ no_json = changed("text that JSON.parse() rejects")
 answered = Effect("close code 1000", _answer)
 echoed = Effect("its own code and reason", _echo)
 #: What an event from a task that the application has started does instead of an error.
-failed_task = Effect(
-    "nothing, and the task that sent it fails", lambda connection, event: None
-)
-error_500, error_drop, error_cut_off = map(error, (http(500), no_response, cut_off))
+failed_task = nothing._replace(outcome="nothing, and the task that sent it fails")
+error_500, error_drop, error_cut_off = map(error, (http_500, no_response, cut_off))
 error_1011 = error(Effect("close code 1011", _close_with_1011))
 error_1006 = error(closed(1006))
 
@@ -171,21 +150,16 @@ DAPHNE_LARGEST_FRAME = 1024 * 1024
 # that cannot even be compared.
 
 
-_Condition = Callable[[Mapping[str, Any], Client], bool]
+_Condition = Callable[[Mapping[str, Any], Client], object]
 
 
 def always(event: Mapping[str, Any], client: Client) -> bool:
     return True
 
 
-def _client(condition: Callable[[Client], bool]) -> _Condition:
-    """A condition on what the client has sent."""
-    return lambda event, client: condition(client)
-
-
 def _with(key: str, condition: Callable[[Any], object]) -> _Condition:
     """A condition on one value of the event, if the key is present."""
-    return lambda event, client: key in event and bool(condition(event[key]))
+    return lambda event, client: key in event and condition(event[key])
 
 
 def _without(key: str) -> _Condition:
@@ -194,27 +168,19 @@ def _without(key: str) -> _Condition:
 
 def _payload(condition: Callable[[Any, Any], object]) -> _Condition:
     """A condition on the text and the bytes of a frame."""
-    return lambda event, client: bool(condition(event.get("text"), event.get("bytes")))
+    return lambda event, client: condition(event.get("text"), event.get("bytes"))
 
 
-def _text(condition: Callable[[str], object]) -> _Condition:
-    """A condition on the text of a frame without bytes."""
-    return _payload(
-        lambda text, data: data is None and text and condition(plain_text(text))
-    )
+def _unless(is_valid: Callable[[Mapping[str, Any]], object]) -> _Condition:
+    """The condition that an event is not valid, or so odd that asking raises."""
 
+    def condition(event: Mapping[str, Any], client: Client) -> bool:
+        try:
+            return not is_valid(event)
+        except Exception:
+            return True
 
-def _selects(condition: Callable[[Any, Sequence[str]], bool]) -> _Condition:
-    return lambda event, client: condition(event.get("subprotocol"), client.offered)
-
-
-def _has_code_or_reason(event: Mapping[str, Any], client: Client) -> bool:
-    return event.get("code") is not None or bool(event.get("reason"))
-
-
-def _has_other_str(name: Any) -> bool:
-    """Whether it is a ``(str, Enum)``: a server that formats it sends another text."""
-    return isinstance(name, str) and str(name) != str.__str__(name)
+    return condition
 
 
 #: The name of a header is a token, and its value has neither control characters nor
@@ -223,9 +189,9 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"([!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 
 
-def _are_malformed(headers: Any) -> bool:
-    """Return whether headers are pairs of bytes, but none that HTTP and ASGI allow."""
-    return not are_invalid_headers(headers) and not all(
+def _are_allowed(headers: Any) -> bool:
+    """Whether headers are pairs of bytes that HTTP and ASGI allow."""
+    return not are_invalid_headers(headers) and all(
         _NAME.fullmatch(name)
         and _VALUE.fullmatch(value)
         and name.lower() != b"sec-websocket-protocol"
@@ -233,42 +199,22 @@ def _are_malformed(headers: Any) -> bool:
     )
 
 
-def _is_malformed_start(event: Mapping[str, Any], client: Client) -> bool:
-    status, headers = event.get("status"), event.get("headers", ())
-    return (
-        not isinstance(status, int)
-        or not 200 <= status < 600
-        or are_invalid_headers(headers)
-        or _are_malformed(headers)
-    )
+def _is_start(event: Mapping[str, Any]) -> bool:
+    status = event["status"]
+    is_status = isinstance(status, int) and 200 <= status < 600
+    return is_status and _are_allowed(event.get("headers", ()))
 
 
-def _is_malformed_frame(event: Mapping[str, Any], client: Client) -> bool:
-    text, data = plain_text(event.get("text")), event.get("bytes")
-    return data is None and (text is None or _is_unencodable(text))
+def _is_frame(event: Mapping[str, Any]) -> bool:
+    text: Any = event.get("text")
+    # A lone surrogate cannot be encoded, nor can None.
+    return event.get("bytes") is not None or is_lazy(text) or text.encode() is not None
 
 
-def _is_malformed_close(event: Mapping[str, Any], client: Client) -> bool:
+def _is_close(event: Mapping[str, Any]) -> bool:
     code, reason = event.get("code", 1000), plain_text(close_reason(event))
-    if not isinstance(code, (int, str, float)) or isinstance(code, bool):
-        return True
-    try:
-        fits = 0 <= int(code) <= 65535
-    except (ValueError, OverflowError):
-        return True
-    return not fits or not isinstance(reason, str) or _is_unencodable(reason)
-
-
-def _is_unencodable(text: object) -> bool:
-    """Whether it is text that UTF-8 cannot encode, because of a lone surrogate."""
-    try:
-        return isinstance(text, str) and text.encode() is None
-    except UnicodeEncodeError:
-        return True
-
-
-def _has_no_type(event: object, client: Client) -> bool:
-    return not event_type(event)
+    is_number = isinstance(code, (int, str, float)) and not isinstance(code, bool)
+    return is_number and 0 <= int(code) <= 65535 and reason.encode() is not None
 
 
 def _is_wrong(text: object, data: object) -> bool:
@@ -277,48 +223,24 @@ def _is_wrong(text: object, data: object) -> bool:
     return text is not None and not isinstance(text, str) and not is_lazy(text)
 
 
-def _is_json_to_python_only(text: str) -> bool:
-    if "NaN" not in text and "Infinity" not in text:
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return decode(text, is_text=True) is text
+def _is_json_to_python_only(text: Any, data: object) -> bool:
+    text = plain_text(text)
+    is_candidate = data is None and ("NaN" in text or "Infinity" in text)
+    # json.loads() raises if it is no JSON to Python either.
+    return is_candidate and json.loads(text) and decode(text, is_text=True) is text
 
 
-def _is_too_large(text: str | None, data: bytes | None) -> bool:
-    if data is not None:
-        return memoryview(data).nbytes > DAPHNE_LARGEST_FRAME
-    # No character takes more than 4 bytes, so most texts need not be encoded.
-    return (
-        text is not None
-        and 4 * len(text) > DAPHNE_LARGEST_FRAME
-        and len(text.encode()) > DAPHNE_LARGEST_FRAME
-    )
+def _is_too_large(text: Any, data: Any) -> bool:
+    sent = text.encode() if data is None else data
+    return memoryview(sent).nbytes > DAPHNE_LARGEST_FRAME
 
 
-def _is_defined(code: int) -> bool:
-    """Whether RFC 6455 section 7.4 defines the close code, or leaves it to us."""
-    return code != 1004 and (1000 <= code <= 1015 or 3000 <= code <= 4999)
+class PerServer(NamedTuple, Generic[_Cell]):
+    """A cell for each server."""
 
-
-def _arrives(code: Any) -> bool:
-    """Whether every server sends the close code."""
-    return type(code) is int and (code in (1000, 1011) or 3000 <= code <= 4999)
-
-
-def _is_too_long(reason: Any) -> bool:
-    text = plain_text(reason)
-    return isinstance(text, str) and len(text.encode()) > LONGEST_REASON
-
-
-class PerServer(NamedTuple):
-    """What each server does."""
-
-    daphne: Effect
-    uvicorn: Effect
-    hypercorn: Effect
+    daphne: _Cell
+    uvicorn: _Cell
+    hypercorn: _Cell
 
 
 class Rule(NamedTuple):
@@ -326,64 +248,31 @@ class Rule(NamedTuple):
 
     description: str
     condition: _Condition
-    effects: PerServer
+    daphne: Effect
+    uvicorn: Effect
+    hypercorn: Effect
     #: Empty for what is lost because of an earlier finding.
     remedy: str | Callable[[Mapping[str, Any]], str]
     #: What to say instead of what the client receives.
     verdict: str = ""
 
 
-class Ends(NamedTuple):
-    """What the client receives when the application raises, and when it returns.
-
-    A ``CancelledError`` that the application lets out although nobody has cancelled it
-    is to servers as if it had returned.
-    """
-
-    raises: PerServer
-    returns: PerServer
-
-
-class DisconnectCode(NamedTuple):
-    daphne: int | None
-    uvicorn: int | None
-    hypercorn: int | None
-
-
-# What to write instead.
-_ACCEPT_FIRST = "Call accept() first, then send, then close()"
-_SELECT = "Accept with one of scope['subprotocols']"
-_NAME_OF_ENUM = "Accept with the value of the enum, a plain str"
-_STR = "Convert it with str()"
-_INT = "Convert it with int()"
-_CATCH = "Fix what ended the task, or do not send this"
-_PAIRS = "Pass headers as a list of pairs of bytes"
-_LOWER_CASE = "Write the names of headers in lower case, as servers pass them"
-_SLASH = "Begin the path with a slash"
-_DENY = (
-    "Call close(), which is HTTP 403 on every server, or deploy on one that offers it"
-)
-_WHOLE_DENIAL = "Send a last body event, without more_body"
-_ASGI = "Send only the events that ASGI defines for a WebSocket, in its order"
-_PAYLOAD = "Send either text as a str, or bytes as a bytes object"
-_CODE = "Close with 1000 or a code from 3000 to 4999"
-_REASON = "Pass a str of at most 123 bytes in UTF-8"
-_ONCE = "Call accept() once"
-_ONE_CONNECTION = "A communicator is one connection: create another one"
-_AFTER_ACCEPT = "Send it after connect() has returned (True, subprotocol)"
-_NOT_EMPTY = "Send a payload, or no frame"
-_BYTES = "Convert it with bytes()"
-_NULL = "Send null, or the number as a string"
-_SEVERAL_FRAMES = "Send it in several frames"
-_NO_MORE = "Fix what ended it, or do not send this"
-_IN_A_FRAME = "Send it in a data frame, or deploy on a server that delivers it"
-
-
 def _close_later(event: Mapping[str, Any]) -> str:
-    arrives = _arrives(event.get("code", 1000))
+    code = event.get("code", 1000)
+    arrives = type(code) is int and (code in (1000, 1011) or 3000 <= code <= 4999)
     close = "close()" if arrives else "close() with a code from 3000 to 4999"
     return f"Call accept() first, then {close}: only then does the client receive them"
 
+
+# What to write instead, where several rows say the same.
+_SELECT = "Accept with one of scope['subprotocols']"
+_PAIRS = "Pass headers as a list of pairs of bytes"
+_ASGI = "Send only the events that ASGI defines for a WebSocket, in its order"
+_PAYLOAD = "Send either text as a str, or bytes as a bytes object"
+_CODE = "Close with 1000 or a code from 3000 to 4999"
+_ONE_CONNECTION = "A communicator is one connection: create another one"
+_SEVERAL_FRAMES = "Send it in several frames"
+_IN_A_FRAME = "Send it in a data frame, or deploy on a server that delivers it"
 
 _ACCEPT, _SEND, _CLOSE = "websocket.accept", "websocket.send", "websocket.close"
 _START, _BODY = "websocket.http.response.start", "websocket.http.response.body"
@@ -397,9 +286,11 @@ OTHER, NO_END = "any other", "no end"
 # fmt: off
 
 
-def _malformed(condition: _Condition, *effects: Effect) -> Rule:
+def _malformed(
+    condition: _Condition, daphne: Effect, uvicorn: Effect, hypercorn: Effect
+) -> Rule:
     """What ASGI does not allow, and no row is about: as if it raised everywhere."""
-    return Rule(MALFORMED, condition, PerServer(*effects), _ASGI,
+    return Rule(MALFORMED, condition, daphne, uvicorn, hypercorn, _ASGI,
                 "raises, or is lost, depending on the server")
 
 
@@ -409,35 +300,43 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "handshake": {
         _SEND: [
             Rule("sent before accept()", always,
-                 PerServer(error_500, error_500, error_500), _ACCEPT_FIRST),
+                 error_500, error_500, error_500,
+                 "Call accept() first, then send, then close()"),
         ],
         _CLOSE: [
-            Rule("closed with a code or reason before accept()", _has_code_or_reason,
-                 PerServer(http(403), http(403), http(403)), _close_later),
+            Rule("closed with a code or reason before accept()",
+                 lambda event, _: event.get("code") is not None or event.get("reason"),
+                 http_403, http_403, http_403, _close_later),
         ],
         _ACCEPT: [
-            _malformed(_with("headers", _are_malformed),
-                       error_500, error_500, error_500),
             Rule("accepted with headers that are not pairs of bytes",
                  _with("headers", are_invalid_headers),
-                 PerServer(no_headers, error_500, no_response), _PAIRS),
+                 no_headers, error_500, no_response, _PAIRS),
+            _malformed(_with("headers", lambda headers: not _are_allowed(headers)),
+                       error_500, error_500, error_500),
             Rule("accepted with a subprotocol that was not offered",
-                 _selects(lambda name, offered: name not in (None, *offered)),
-                 PerServer(no_response, rejected_by_chromium, no_response), _SELECT),
+                 lambda event, client:
+                     event.get("subprotocol") not in (None, *client.offered),
+                 no_response, rejected_by_chromium, no_response, _SELECT),
+            # A server that formats it sends another text.
             Rule("accepted with a (str, Enum) subprotocol",
-                 _with("subprotocol", _has_other_str),
-                 PerServer(rejected_response, rejected_response, sent), _NAME_OF_ENUM),
+                 _with("subprotocol", lambda name: str(name) != str.__str__(name)),
+                 rejected_response, rejected_response, sent,
+                 "Accept with the value of the enum, a plain str"),
             Rule("accepted without any of the offered subprotocols",
-                 _selects(lambda name, offered: name is None and bool(offered)),
-                 PerServer(rejected_by_chromium, rejected_by_chromium,
-                           rejected_by_chromium), _SELECT),
+                 lambda event, client:
+                     client.offered and event.get("subprotocol") is None,
+                 rejected_by_chromium, rejected_by_chromium, rejected_by_chromium,
+                 _SELECT),
             Rule("accepted with headers", _with("headers", bool),
-                 PerServer(no_headers, sent, sent), _IN_A_FRAME),
+                 no_headers, sent, sent, _IN_A_FRAME),
         ],
         _START: [
             Rule("a denial response", always,
-                 PerServer(nothing, sent, sent), _DENY),
-            _malformed(_is_malformed_start, error_500, error_500, error_500),
+                 nothing, sent, sent,
+                 "Call close(), which is HTTP 403 on every server, or deploy on one"
+                 " that offers it"),
+            _malformed(_unless(_is_start), error_500, error_500, error_500),
             _malformed(_without("headers"), nothing, sent, error_500),
         ],
         _BODY: [
@@ -452,7 +351,8 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "denial": {
         NO_END: [
             Rule("a denial response that is not completed", always,
-                 PerServer(nothing, no_response, cut_off), _WHOLE_DENIAL,
+                 nothing, no_response, cut_off,
+                 "Send a last body event, without more_body",
                  "the client receives no complete response"),
         ],
         _BODY: [
@@ -461,7 +361,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                        nothing, error_drop, error_cut_off),
             # Never reported: Hypercorn sends the status with it.
             Rule("a part that is not the last", _with("more_body", bool),
-                 PerServer(nothing, sent, begun), ""),
+                 nothing, sent, begun, ""),
         ],
         OTHER: [
             _malformed(always, nothing, error_drop, error_cut_off),
@@ -470,84 +370,98 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
     "open": {
         _ACCEPT: [
             Rule("a second accept()", always,
-                 PerServer(error_1011, error_1006, error_1011), _ONCE),
+                 error_1011, error_1006, error_1011, "Call accept() once"),
         ],
         _SEND: [
-            _malformed(_is_malformed_frame, error_1011, error_1006, error_1011),
             Rule("a frame with text and bytes",
                  _payload(lambda text, data: text and data is not None),
-                 PerServer(error_1011, only_bytes, only_bytes), _PAYLOAD),
+                 error_1011, only_bytes, only_bytes, _PAYLOAD),
             Rule("a payload of the wrong type", _payload(_is_wrong),
-                 PerServer(error_1011, error_1006, error_1011), _PAYLOAD),
+                 error_1011, error_1006, error_1011, _PAYLOAD),
+            _malformed(_unless(_is_frame), error_1011, error_1006, error_1011),
             Rule("a lazy string as text",
                  _payload(lambda text, data: data is None and is_lazy(text)),
-                 PerServer(sent, sent, error_1011), _STR),
+                 sent, sent, error_1011, "Convert it with str()"),
             Rule("an empty frame", _payload(lambda text, data: not text and not data),
-                 PerServer(nothing, sent, sent), _NOT_EMPTY),
+                 nothing, sent, sent, "Send a payload, or no frame"),
             Rule("a bytearray, a memoryview or a subclass of bytes as bytes",
                  _payload(lambda _, data: data is not None and type(data) is not bytes),
-                 PerServer(error_1011, sent, sent), _BYTES),
-            Rule("NaN or Infinity, which are not JSON", _text(_is_json_to_python_only),
-                 PerServer(no_json, no_json, no_json), _NULL),
+                 error_1011, sent, sent, "Convert it with bytes()"),
+            Rule("NaN or Infinity, which are not JSON",
+                 _payload(_is_json_to_python_only),
+                 no_json, no_json, no_json, "Send null, or the number as a string"),
             Rule("a frame larger than 1 MiB", _payload(_is_too_large),
-                 PerServer(error_1011, sent, sent), _SEVERAL_FRAMES),
+                 error_1011, sent, sent, _SEVERAL_FRAMES),
         ],
         _CLOSE: [
-            _malformed(_is_malformed_close, error_1011, error_1006, error_1011),
+            _malformed(_unless(_is_close), error_1011, error_1006, error_1011),
             Rule("a close code that is not an int",
                  _with("code", lambda code: not isinstance(code, int)),
-                 PerServer(error_1011, closed(1006), converted), _CODE),
+                 error_1011, closed(1006), converted, _CODE),
             Rule("a close code that no frame may contain: 1005, 1006 or 1015",
                  _with("code", lambda code: code in (1005, 1006, 1015)),
-                 PerServer(error_1011, closed(1006), no_code), _CODE),
+                 error_1011, closed(1006), no_code, _CODE),
             Rule("a close code reserved for servers and libraries: 1001 to 1014",
                  _with("code", lambda code: 1001 <= code <= 1014 and code != 1004),
-                 PerServer(error_1011, sent, sent), _CODE),
+                 error_1011, sent, sent, _CODE),
+            # RFC 6455 section 7.4 neither defines it nor leaves it to applications.
             Rule("an undefined close code",
-                 _with("code", lambda code: not _is_defined(code)),
-                 PerServer(error_1011, closed(1006), sent), _CODE),
+                 _with("code", lambda code: code == 1004
+                       or not (1000 <= code <= 1015 or 3000 <= code <= 4999)),
+                 error_1011, closed(1006), sent, _CODE),
             Rule("a close code of a subclass of int",
                  _with("code", lambda code: type(code) is not int),
-                 PerServer(error_1011, sent, sent), _INT),
-            Rule("a reason longer than 123 bytes", _with("reason", _is_too_long),
-                 PerServer(no_reason, closed(1006), cut_reason), _REASON),
+                 error_1011, sent, sent, "Convert it with int()"),
+            Rule("a reason longer than 123 bytes",
+                 _with("reason", lambda reason:
+                       len(plain_text(reason).encode()) > LONGEST_REASON),
+                 no_reason, closed(1006), cut_reason,
+                 "Pass a str of at most 123 bytes in UTF-8"),
             Rule("closed with a reason", _with("reason", bool),
-                 PerServer(no_reason, sent, sent), _IN_A_FRAME),
+                 no_reason, sent, sent, _IN_A_FRAME),
         ],
         OTHER: [
-            _malformed(_has_no_type, error_1011, error_1006, error_1011),
+            _malformed(lambda event, _: not event_type(event),
+                       error_1011, error_1006, error_1011),
             Rule("an event of unknown type", always,
-                 PerServer(nothing, error_1006, error_1011), _ASGI),
+                 nothing, error_1006, error_1011, _ASGI),
         ],
     },
     "closed": {
         OTHER: [
             Rule("sent after the connection had ended", always,
-                 PerServer(nothing, nothing, nothing), _NO_MORE),
+                 nothing, nothing, nothing, "Fix what ended it, or do not send this"),
         ],
     },
     "lost": {
         OTHER: [
-            Rule("lost", always, PerServer(nothing, nothing, nothing), "",
-                 "the connection had ended"),
+            Rule("lost", always, nothing, nothing, nothing,
+                 "", "the connection had ended"),
         ],
     },
     # Only from a task that the application has started: see Effect.is_error.
     "task_failed": {
         OTHER: [
             Rule("sent from a task that had already failed", always,
-                 PerServer(nothing, nothing, nothing), _CATCH),
+                 nothing, nothing, nothing,
+                 "Fix what ended the task, or do not send this"),
         ],
     },
 }
 
-ENDINGS: dict[Phase, Ends] = {
-    "handshake": Ends(
-        PerServer(http(500), http(500), http(500)),
-        PerServer(no_response, http(500), http(500)),
+#: What the client receives when the application raises, and when it returns. A
+#: ``CancelledError`` that it lets out although nobody has cancelled it is to servers as
+#: if it had returned.
+ENDINGS: dict[Phase, tuple[PerServer[Effect], PerServer[Effect]]] = {
+    "handshake": (
+        PerServer(http_500, http_500, http_500),
+        PerServer(no_response, http_500, http_500),
     ),
-    "denial": Ends(*[RULES["denial"][NO_END][0].effects] * 2),
-    "open": Ends(
+    "denial": (
+        PerServer(nothing, no_response, cut_off),
+        PerServer(nothing, no_response, cut_off),
+    ),
+    "open": (
         PerServer(closed(1011), closed(1006), closed(1011)),
         PerServer(nothing, closed(1006), closed(1011)),
     ),
@@ -556,7 +470,7 @@ ENDINGS: dict[Phase, Ends] = {
 
 def _impossible(description: str, condition: _Condition, remedy: str) -> Rule:
     """What the test sends, and no client can send. Servers do not matter."""
-    return Rule(description, condition, PerServer(nothing, nothing, nothing), remedy,
+    return Rule(description, condition, nothing, nothing, nothing, remedy,
                 "no client can send that")
 
 
@@ -564,33 +478,35 @@ def _impossible(description: str, condition: _Condition, remedy: str) -> Rule:
 TEST_RULES: dict[str, Sequence[Rule]] = {
     "websocket.connect": [
         _impossible("a second websocket.connect",
-                    _client(lambda client: client.connects > 1), _ONE_CONNECTION),
+                    lambda _, client: client.connects > 1, _ONE_CONNECTION),
         _impossible("headers that are not pairs of bytes",
-                    _client(lambda client: not client.has_valid_headers), _PAIRS),
+                    lambda _, client: not client.has_valid_headers, _PAIRS),
         _impossible("headers with names that are not in lower case",
-                    _client(lambda client: not client.has_lower_case_headers),
-                    _LOWER_CASE),
+                    lambda _, client: not client.has_lower_case_headers,
+                    "Write the names of headers in lower case, as servers pass them"),
         _impossible("a path without a leading slash",
-                    _client(lambda client: not client.has_absolute_path), _SLASH),
+                    lambda _, client: not client.has_absolute_path,
+                    "Begin the path with a slash"),
     ],
     "websocket.receive": [
         _impossible("a frame after the test has disconnected",
-                    _client(lambda client: client.has_disconnected), _ONE_CONNECTION),
+                    lambda _, client: client.has_disconnected, _ONE_CONNECTION),
         _impossible("a frame before the handshake is accepted",
-                    _client(lambda client: not client.is_accepted), _AFTER_ACCEPT),
+                    lambda _, client: not client.is_accepted,
+                    "Send it after connect() has returned (True, subprotocol)"),
         Rule("a frame larger than 1 MiB", _payload(_is_too_large),
-             PerServer(closed(1006), sent, sent), _SEVERAL_FRAMES),
+             closed(1006), sent, sent, _SEVERAL_FRAMES),
     ],
 }
 
 # The code of the websocket.disconnect with which a server ends a connection: while the
 # handshake is in progress, after a rejection, when the client closes with 1000, and
 # after a close of the application. None is the code of the close frame.
-DISCONNECT_CODES = {
-    "handshake": DisconnectCode(1006, 1006, 1006),
-    "rejected": DisconnectCode(1006, 1006, 1000),
-    "open": DisconnectCode(1000, 1000, 1006),
-    "closed": DisconnectCode(None, None, 1000),
+DISCONNECT_CODES: dict[str, PerServer[int | None]] = {
+    "handshake": PerServer(1006, 1006, 1006),
+    "rejected": PerServer(1006, 1006, 1000),
+    "open": PerServer(1000, 1000, 1006),
+    "closed": PerServer(None, None, 1000),
 }
 
 # What a client receives in answer when it closes the connection.

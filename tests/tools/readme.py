@@ -237,7 +237,9 @@ def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
     return f"{options}\n\n{cells.getvalue().strip()}"
 
 
-def outcomes(phase: Phase, effects: rules.PerServer) -> list[str]:
+def outcomes(
+    phase: Phase, effects: rules.Rule | rules.PerServer[rules.Effect]
+) -> list[str]:
     """Return what a client of each server receives."""
     cells = []
     for server in rules.SERVERS:
@@ -265,7 +267,7 @@ def rule_rows(phase: Phase) -> Iterator[list[str]]:
 
 def rule_row(phase: Phase, event: str, rule: rules.Rule) -> list[str]:
     remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy({})
-    return [event, rule.description, *outcomes(phase, rule.effects), remedy]
+    return [event, rule.description, *outcomes(phase, rule), remedy]
 
 
 def ending_rows() -> Iterator[list[str]]:
