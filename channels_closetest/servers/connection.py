@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -35,17 +36,14 @@ class Connection:
         #: The tasks that an event of theirs has ended.
         self.failed_tasks: set[int] = set()
         self._denial_status: Any = None
-        self._frames: list[Mapping[str, Any]] = []
+        #: The data frames that have reached the client.
+        self.frames: list[Mapping[str, Any]] = []
         self._messages: list[Any] = []
 
     @property
-    def message_count(self) -> int:
-        return len(self._frames)
-
-    @property
     def messages(self) -> list[Any]:
-        """The payloads that have reached the client; each is decoded once."""
-        self._messages += map(payload, self._frames[len(self._messages) :])
+        """Their payloads; each is decoded once."""
+        self._messages += map(payload, self.frames[len(self._messages) :])
         return self._messages
 
     @property
@@ -62,7 +60,7 @@ class Connection:
             if type(subprotocol) is str and subprotocol:
                 self.subprotocol = subprotocol
         elif kind == "websocket.send":
-            self._frames.append(event)
+            self.frames.append(event)
         elif kind == "websocket.close" and self.phase == "open":
             self.close(close_code(event), plain_text(close_reason(event)))
         elif kind == "websocket.close":
@@ -104,55 +102,46 @@ class Client(NamedTuple):
     is_accepted: bool = False
 
 
-def offered_subprotocols(scope: object) -> tuple[str, ...]:
+def offered_subprotocols(scope: Any) -> tuple[str, ...]:
     """Return the subprotocols that the client has offered.
 
     They are in ``subprotocols``, or else where a server reads them: in the headers
-    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4), if these are in a list or a
-    tuple.
+    ``sec-websocket-protocol`` (RFC 6455 section 11.3.4).
     """
-    try:
-        return _offered_in_scope(scope) or _offered_in_headers(scope)
-    except Exception:
-        return ()  # a scope of the test's own making
-
-
-def _offered_in_scope(scope: Any) -> tuple[str, ...]:
-    offered: Any = scope.get("subprotocols")
-    if not issubclass(type(offered), (list, tuple)):
-        return ()
-    return tuple(str.__str__(it) for it in offered if issubclass(type(it), str))
-
-
-def _offered_in_headers(scope: Any) -> tuple[str, ...]:
-    headers: Any = scope.get("headers")
-    if not issubclass(type(headers), (list, tuple)):
-        return ()  # to iterate over anything else may exhaust it
-    values = [
-        value.decode("latin-1")
-        for name, value in headers
-        if name.lower() == b"sec-websocket-protocol"
-    ]
-    names = [name.strip() for name in ",".join(values).split(",")]
-    return tuple(name for name in names if name)
+    with contextlib.suppress(Exception):  # a scope of the test's own making
+        names = [
+            it for it in _listed(scope, "subprotocols") if issubclass(type(it), str)
+        ]
+        if not names:
+            values = [
+                value.decode("latin-1")
+                for name, value in _listed(scope, "headers")
+                if name.lower() == b"sec-websocket-protocol"
+            ]
+            names = list(filter(None, map(str.strip, ",".join(values).split(","))))
+        return tuple(map(str.__str__, names))
+    return ()
 
 
 def client_of(scope: Any) -> Client:
     """Return the client that has made a request, before it has sent anything."""
     client = Client(offered_subprotocols(scope))
-    try:
-        headers, path = scope.get("headers"), scope.get("path")
-        if not issubclass(type(headers), (list, tuple, Mapping)):
-            headers = ()  # to iterate over anything else may exhaust it
+    with contextlib.suppress(Exception):  # a scope of the test's own making
+        headers, path = _listed(scope, "headers"), scope.get("path")
         is_valid = not headers or not are_invalid_headers(headers)
-        return client._replace(
+        client = client._replace(
             has_valid_headers=is_valid,
             has_lower_case_headers=not is_valid
             or all(name == name.lower() for name, _ in headers),
             has_absolute_path=not isinstance(path, str) or path.startswith("/"),
         )
-    except Exception:
-        return client  # a scope of the test's own making
+    return client
+
+
+def _listed(scope: Any, key: str) -> Any:
+    """Return what can be iterated over again, which the application does."""
+    value = scope.get(key)
+    return value if issubclass(type(value), (list, tuple, Mapping)) else ()
 
 
 def are_invalid_headers(headers: object) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..recording import Ending, RawRecord, event_type, read_only
-from .connection import Client, Connection, Phase
+from .connection import Client, Connection
 from .rules import (
     CLIENT_CLOSES,
     ENDINGS,
@@ -68,9 +68,13 @@ class Finding(NamedTuple):
     servers: tuple[str, ...]
     is_everywhere: bool
     #: Whether the test has sent it, and not the application.
-    is_from_test: bool = False
+    is_from_test: bool
     #: Whether the event arrives on each of the servers, and only a part of it is lost.
-    is_partial: bool = False
+    is_partial: bool
+
+
+#: What each of some servers does with an event.
+_Effects = dict[str, Effect]
 
 
 class Replay:
@@ -85,9 +89,10 @@ class Replay:
         self._consequences: list[Finding] = []
         self._connections = {server: Connection() for server in servers}
         self._client = client
-        #: The position of the start of a denial response, and the event.
-        self._denial: tuple[int, Any] | None = None
+        self._records: Sequence[RawRecord] = ()
+        #: Which event is the next, and which has started a denial response.
         self._position = 0
+        self._denial: int | None = None
         self._has_ended = False
 
     @property
@@ -122,6 +127,7 @@ class Replay:
         self, records: Sequence[RawRecord], until: int, ending: Ending | None
     ) -> None:
         """Replay the events before this position, and the ending if it came before."""
+        self._records = records
         while self._position < until:
             self._end_if_reached(ending)
             direction, event, _, task = records[self._position]
@@ -143,8 +149,7 @@ class Replay:
             if connection.phase in ENDINGS:
                 raises, returns = ENDINGS[connection.phase]
                 effects = raises if ending.outcome == "raised" else returns
-                effect: Effect = getattr(effects, server)
-                effect.apply(connection, {})
+                getattr(effects, server).apply(connection, {})
 
     def _process(self, event: Any, task: int) -> None:
         """Replay an event of the application."""
@@ -152,35 +157,26 @@ class Replay:
         if kind == "websocket.accept":
             self._client = self._client._replace(is_accepted=True)
         if kind == "websocket.http.response.start" and self._denial is None:
-            self._denial = self._position, event
-        found: dict[Rule, dict[str, Effect]] = {}
-        # The phases in which no rule applies. For most events, all servers are in the
-        # same one, and it is one of these.
-        unchanged: dict[Phase, bool] = {}
+            self._denial = self._position
+        found: dict[Rule, _Effects] = {}
         for server, connection in self._connections.items():
-            if self._has_no_recipient(kind, connection):
-                continue
-            phase: Phase = connection.phase
-            if task in connection.failed_tasks:
-                phase = "task_failed"
-            rules = RULES[phase].get(kind, RULES[phase][OTHER])
-            if phase not in unchanged:
-                unchanged[phase] = not any(self._applies(it, event) for it in rules)
-            rest = event
-            if not unchanged[phase]:
-                rest = self._apply_rules(rules, server, event, task, found)
-            if rest is not None:
-                connection.deliver(rest)
-        self._add_findings(event, found)
+            if not self._has_no_recipient(kind, connection):
+                is_failed = task in connection.failed_tasks
+                rules = RULES["task_failed" if is_failed else connection.phase]
+                rules_of_kind = rules.get(kind, rules[OTHER])
+                rest = self._apply_rules(rules_of_kind, server, event, task, found)
+                if rest is not None:
+                    connection.deliver(rest)
+        self._add_findings(found)
 
     def _process_from_test(self, event: Any) -> None:
         kind, client = event_type(event), self._client
         if kind == "websocket.connect":
             self._client = client._replace(connects=client.connects + 1)
-        found: dict[Rule, dict[str, Effect]] = {}
+        found: dict[Rule, _Effects] = {}
         for server in self.servers:
             self._apply_rules(TEST_RULES.get(kind, ()), server, event, 0, found)
-        self._add_findings(event, found, is_from_test=True)
+        self._add_findings(found)
         if kind == "websocket.disconnect":
             self._disconnect(event)
 
@@ -189,8 +185,7 @@ class Replay:
         self._client = self._client._replace(has_disconnected=True)
         for server, connection in self._connections.items():
             if connection.phase == "open":
-                effect: Effect = getattr(CLIENT_CLOSES, server)
-                effect.apply(connection, event)
+                getattr(CLIENT_CLOSES, server).apply(connection, event)
             elif connection.close_code is None:
                 connection.fail_handshake(connection.status)
             connection.phase = "client_left"
@@ -212,7 +207,7 @@ class Replay:
         server: str,
         event: Any,
         task: int,
-        found: dict[Rule, dict[str, Effect]],
+        found: dict[Rule, _Effects],
     ) -> Mapping[str, Any] | None:
         """Do what the server does, and return what is left of the event to deliver."""
         connection = self._connections[server]
@@ -229,11 +224,8 @@ class Replay:
             before, rest = rest, effect.apply(connection, rest)
             if effect.is_reported and rest is not before:
                 found.setdefault(rule, {})[server] = effect
-        if (
-            connection.has_ended
-            and not had_ended
-            and event_type(event) != "websocket.close"
-        ):
+        is_close = event_type(event) == "websocket.close"
+        if connection.has_ended and not had_ended and not is_close:
             connection.phase = "lost"
         return rest
 
@@ -244,35 +236,23 @@ class Replay:
             return False  # see the conditions in rules.py
 
     def _incomplete_denial(self) -> list[Finding]:
-        phases = [connection.phase for connection in self._connections.values()]
-        if self._denial is None or "denial" not in phases:
-            return []
         [rule] = RULES["denial"][NO_END]
-        effects: dict[str, Effect] = {
+        effects: _Effects = {
             server: getattr(rule, server)
-            for server, phase in zip(self._connections, phases)
-            if phase == "denial"
+            for server, connection in self._connections.items()
+            if connection.phase == "denial"
         }
-        return [self._finding(*self._denial, rule, effects)]
+        if self._denial is None or not effects:
+            return []
+        return [self._finding(self._denial, rule, effects)]
 
-    def _add_findings(
-        self,
-        event: Any,
-        found: dict[Rule, dict[str, Effect]],
-        is_from_test: bool = False,
-    ) -> None:
+    def _add_findings(self, found: dict[Rule, _Effects]) -> None:
         for rule, effects in found.items():
-            finding = self._finding(self._position, event, rule, effects, is_from_test)
-            (self.findings if rule.remedy else self._consequences).append(finding)
+            findings = self.findings if rule.remedy else self._consequences
+            findings.append(self._finding(self._position, rule, effects))
 
-    def _finding(
-        self,
-        position: int,
-        event: Any,
-        rule: Rule,
-        effects: dict[str, Effect],
-        is_from_test: bool = False,
-    ) -> Finding:
+    def _finding(self, position: int, rule: Rule, effects: _Effects) -> Finding:
+        direction, event, *_ = self._records[position]
         remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy(event)
         return Finding(
             position,
@@ -280,11 +260,11 @@ class Replay:
             rule.description,
             tuple(effects),
             is_everywhere=len(effects) == len(self._connections),
-            is_from_test=is_from_test,
+            is_from_test=direction == "receive",
             is_partial=all(effect.is_partial for effect in effects.values()),
         )
 
-    def _outcome(self, rule: Rule, effects: dict[str, Effect]) -> str:
+    def _outcome(self, rule: Rule, effects: _Effects) -> str:
         if rule.verdict:
             where = "" if rule.remedy else self._where(effects)
             return f"{rule.description}: {rule.verdict}{where}"

@@ -284,8 +284,8 @@ def format_connection(connection: Connection) -> str:
         seen = "no response"
     if connection.subprotocol is not None:
         seen += f", subprotocol {format_value(connection.subprotocol)}"
-    if connection.message_count:
-        seen += f", {count(connection.message_count, 'message')}"
+    if connection.frames:
+        seen += f", {count(len(connection.frames), 'message')}"
     if connection.close_code is not None:
         seen += f", then close code {format_value(connection.close_code)}"
     if issubclass(type(connection.close_reason), str) and connection.close_reason:
