@@ -15,6 +15,8 @@ from ..recording import (
     plain_text,
 )
 
+#: An ASGI event.
+Event = Mapping[str, Any]
 #: Where a connection is: no response sent; a denial response started; accepted; ended
 #: by the application, or by an event with a finding; ended by the client. The last is
 #: no phase of a connection: the event comes from a task that an earlier event has
@@ -35,9 +37,9 @@ class Connection:
         self.close_reason: Any = None
         #: The tasks that an event of theirs has ended.
         self.failed_tasks: set[int] = set()
-        self._denial_status: Any = None
+        self.denial_status: Any = None
         #: The data frames that have reached the client.
-        self.frames: list[Mapping[str, Any]] = []
+        self.frames: list[Event] = []
         self._messages: list[Any] = []
 
     @property
@@ -51,7 +53,7 @@ class Connection:
         """Whether the application or the server has ended it."""
         return self.phase in ("closed", "lost")
 
-    def deliver(self, event: Mapping[str, Any]) -> None:
+    def deliver(self, event: Event) -> None:
         """Do what a server does with an event to which no rule applies."""
         kind = event_type(event)
         if kind == "websocket.accept":
@@ -66,18 +68,14 @@ class Connection:
         elif kind == "websocket.close":
             self.fail_handshake(403)
         elif kind == "websocket.http.response.start":
-            self.phase, self._denial_status = "denial", event.get("status")
+            self.phase, self.denial_status = "denial", event.get("status")
         elif not has_more_body(event):  # of a denial response: rules deal with the rest
-            self.fail_handshake(self._denial_status)
+            self.fail_handshake(self.denial_status)
 
     def fail_handshake(self, status: Any) -> None:
         """End without a connection: the client receives no code and no reason."""
         self.phase, self.status = "closed", status
         self.close_code, self.close_reason = 1006, ""
-
-    def begin_denial(self) -> None:
-        """Deliver the status before the body is complete."""
-        self.status = self._denial_status
 
     def close(self, code: Any, reason: Any = "") -> None:
         self.phase = "closed"

@@ -5,11 +5,11 @@ Computed from the records and the scope alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from ..recording import Ending, RawRecord, event_type, read_only
-from .connection import Client, Connection
+from ..recording import Direction, Ending, RawRecord, event_type, read_only
+from .connection import Client, Connection, Event
 from .rules import (
     CLIENT_CLOSES,
     ENDINGS,
@@ -130,11 +130,7 @@ class Replay:
         self._records = records
         while self._position < until:
             self._end_if_reached(ending)
-            direction, event, _, task = records[self._position]
-            if direction == "send":
-                self._process(event, task)
-            else:
-                self._process_from_test(event)
+            self._process(*records[self._position])
             self._position += 1
         self._end_if_reached(ending)
 
@@ -151,36 +147,52 @@ class Replay:
                 effects = raises if ending.outcome == "raised" else returns
                 getattr(effects, server).apply(connection, {})
 
-    def _process(self, event: Any, task: int) -> None:
-        """Replay an event of the application."""
+    def _process(
+        self, direction: Direction, event: Any, seconds: float, task: int
+    ) -> None:
         kind = event_type(event)
-        if kind == "websocket.accept":
-            self._client = self._client._replace(is_accepted=True)
-        if kind == "websocket.http.response.start" and self._denial is None:
-            self._denial = self._position
+        match direction, kind:
+            case "receive", "websocket.connect":
+                connects = self._client.connects + 1
+                self._client = self._client._replace(connects=connects)
+            case "receive", "websocket.disconnect":
+                self._disconnect(event)
+            case "send", "websocket.accept":
+                self._client = self._client._replace(is_accepted=True)
+            case "send", "websocket.http.response.start" if self._denial is None:
+                self._denial = self._position
         found: dict[Rule, _Effects] = {}
         for server, connection in self._connections.items():
-            if not self._has_no_recipient(kind, connection):
+            if direction == "receive":
+                rules = TEST_RULES.get(kind, ())
+            elif self._has_no_recipient(kind, connection):
+                continue
+            else:
                 is_failed = task in connection.failed_tasks
-                rules = RULES["task_failed" if is_failed else connection.phase]
-                rules_of_kind = rules.get(kind, rules[OTHER])
-                rest = self._apply_rules(rules_of_kind, server, event, task, found)
-                if rest is not None:
-                    connection.deliver(rest)
-        self._add_findings(found)
+                of_phase = RULES["task_failed" if is_failed else connection.phase]
+                rules = of_phase.get(kind, of_phase[OTHER])
+            had_ended = connection.has_ended
+            # None stands for nothing here, but an application may send even that.
+            rest: Event | None = {} if event is None else event
+            for rule in rules:
+                if rest is None or not self._applies(rule, rest):
+                    continue
+                effect: Effect = getattr(rule, server)
+                if effect.is_error and task:
+                    connection.failed_tasks.add(task)
+                    effect = failed_task
+                before, rest = rest, effect.apply(connection, rest)
+                if effect.is_reported and rest is not before:
+                    found.setdefault(rule, {})[server] = effect
+            if connection.has_ended and not had_ended and kind != "websocket.close":
+                connection.phase = "lost"
+            if rest is not None and direction == "send":
+                connection.deliver(rest)
+        for rule, effects in found.items():
+            findings = self.findings if rule.remedy else self._consequences
+            findings.append(self._finding(self._position, rule, effects))
 
-    def _process_from_test(self, event: Any) -> None:
-        kind, client = event_type(event), self._client
-        if kind == "websocket.connect":
-            self._client = client._replace(connects=client.connects + 1)
-        found: dict[Rule, _Effects] = {}
-        for server in self.servers:
-            self._apply_rules(TEST_RULES.get(kind, ()), server, event, 0, found)
-        self._add_findings(found)
-        if kind == "websocket.disconnect":
-            self._disconnect(event)
-
-    def _disconnect(self, event: Mapping[str, Any]) -> None:
+    def _disconnect(self, event: Event) -> None:
         self.findings += self._incomplete_denial()
         self._client = self._client._replace(has_disconnected=True)
         for server, connection in self._connections.items():
@@ -201,34 +213,6 @@ class Replay:
             self._client.connects > 1 and (answers_again or connection.has_ended)
         )
 
-    def _apply_rules(
-        self,
-        rules: Sequence[Rule],
-        server: str,
-        event: Any,
-        task: int,
-        found: dict[Rule, _Effects],
-    ) -> Mapping[str, Any] | None:
-        """Do what the server does, and return what is left of the event to deliver."""
-        connection = self._connections[server]
-        had_ended = connection.has_ended
-        # None stands for nothing here, but an application may send even that.
-        rest: Mapping[str, Any] | None = {} if event is None else event
-        for rule in rules:
-            if rest is None or not self._applies(rule, rest):
-                continue
-            effect: Effect = getattr(rule, server)
-            if effect.is_error and task:
-                connection.failed_tasks.add(task)
-                effect = failed_task
-            before, rest = rest, effect.apply(connection, rest)
-            if effect.is_reported and rest is not before:
-                found.setdefault(rule, {})[server] = effect
-        is_close = event_type(event) == "websocket.close"
-        if connection.has_ended and not had_ended and not is_close:
-            connection.phase = "lost"
-        return rest
-
     def _applies(self, rule: Rule, event: Any) -> bool:
         try:
             return bool(rule.condition(event, self._client))
@@ -245,11 +229,6 @@ class Replay:
         if self._denial is None or not effects:
             return []
         return [self._finding(self._denial, rule, effects)]
-
-    def _add_findings(self, found: dict[Rule, _Effects]) -> None:
-        for rule, effects in found.items():
-            findings = self.findings if rule.remedy else self._consequences
-            findings.append(self._finding(self._position, rule, effects))
 
     def _finding(self, position: int, rule: Rule, effects: _Effects) -> Finding:
         direction, event, *_ = self._records[position]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ..recording import (
@@ -24,7 +24,7 @@ from ..recording import (
     is_lazy,
     plain_text,
 )
-from .connection import Client, Connection, Phase, are_invalid_headers
+from .connection import Client, Connection, Event, Phase, are_invalid_headers
 
 ServerName = Literal["daphne", "uvicorn", "hypercorn"]
 #: The servers whose behaviour is known.
@@ -40,7 +40,7 @@ class Effect(NamedTuple):
     outcome: str
     #: Do it, and return what is left of the event to deliver: None for nothing. If that
     #: is the event itself, it arrives as sent.
-    apply: Callable[[Connection, Mapping[str, Any]], Mapping[str, Any] | None]
+    apply: Callable[[Connection, Event], Event | None]
     #: Whether the event raises where it is sent, and this is what follows when the
     #: exception ends the application. In a task that the application has started, it
     #: ends the task, and the connection goes on.
@@ -76,16 +76,13 @@ def without(outcome: str, **keys: object) -> Effect:
     return changed(outcome, **keys)._replace(is_partial=True)
 
 
-def _begin_denial(
-    connection: Connection, event: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    connection.begin_denial()
+def _begin_denial(connection: Connection, event: Event) -> Event:
+    # Before the body is complete.
+    connection.status = connection.denial_status
     return event
 
 
-def _close_with_1011(
-    connection: Connection, event: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
+def _close_with_1011(connection: Connection, event: Event) -> Event | None:
     # A server that reports an exception so does what close(1011) asks for.
     code = event.get("code") if event_type(event) == "websocket.close" else None
     if issubclass(type(code), int) and code == 1011:
@@ -94,20 +91,20 @@ def _close_with_1011(
     return None
 
 
-def _answer(connection: Connection, event: Mapping[str, Any]) -> None:
+def _answer(connection: Connection, event: Event) -> None:
     # 1006 stands for a client that has vanished, and receives no answer.
     connection.close(1006 if event.get("code") == 1006 else 1000)
 
 
-def _echo(connection: Connection, event: Mapping[str, Any]) -> None:
+def _echo(connection: Connection, event: Event) -> None:
     connection.close(event.get("code", 1005), event.get("reason") or "")
 
 
-def _convert_code(_: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
+def _convert_code(_: Connection, event: Event) -> Event:
     return {**event, "code": int(event["code"])}
 
 
-def _cut_reason(_: Connection, event: Mapping[str, Any]) -> Mapping[str, Any]:
+def _cut_reason(_: Connection, event: Event) -> Event:
     reason = str(event["reason"]).encode()[:LONGEST_REASON].decode(errors="ignore")
     return {**event, "reason": reason}
 
@@ -150,10 +147,10 @@ DAPHNE_LARGEST_FRAME = 1024 * 1024
 # that cannot even be compared.
 
 
-_Condition = Callable[[Mapping[str, Any], Client], object]
+_Condition = Callable[[Event, Client], object]
 
 
-def always(event: Mapping[str, Any], client: Client) -> bool:
+def always(event: Event, client: Client) -> bool:
     return True
 
 
@@ -171,10 +168,10 @@ def _payload(condition: Callable[[Any, Any], object]) -> _Condition:
     return lambda event, client: condition(event.get("text"), event.get("bytes"))
 
 
-def _unless(is_valid: Callable[[Mapping[str, Any]], object]) -> _Condition:
+def _unless(is_valid: Callable[[Event], object]) -> _Condition:
     """The condition that an event is not valid, or so odd that asking raises."""
 
-    def condition(event: Mapping[str, Any], client: Client) -> bool:
+    def condition(event: Event, client: Client) -> bool:
         try:
             return not is_valid(event)
         except Exception:
@@ -199,19 +196,19 @@ def _are_allowed(headers: Any) -> bool:
     )
 
 
-def _is_start(event: Mapping[str, Any]) -> bool:
+def _is_start(event: Event) -> bool:
     status = event["status"]
     is_status = isinstance(status, int) and 200 <= status < 600
     return is_status and _are_allowed(event.get("headers", ()))
 
 
-def _is_frame(event: Mapping[str, Any]) -> bool:
+def _is_frame(event: Event) -> bool:
     text: Any = event.get("text")
     # A lone surrogate cannot be encoded, nor can None.
     return event.get("bytes") is not None or is_lazy(text) or text.encode() is not None
 
 
-def _is_close(event: Mapping[str, Any]) -> bool:
+def _is_close(event: Event) -> bool:
     code, reason = event.get("code", 1000), plain_text(close_reason(event))
     is_number = isinstance(code, (int, str, float)) and not isinstance(code, bool)
     return is_number and 0 <= int(code) <= 65535 and reason.encode() is not None
@@ -252,12 +249,12 @@ class Rule(NamedTuple):
     uvicorn: Effect
     hypercorn: Effect
     #: Empty for what is lost because of an earlier finding.
-    remedy: str | Callable[[Mapping[str, Any]], str]
+    remedy: str | Callable[[Event], str]
     #: What to say instead of what the client receives.
     verdict: str = ""
 
 
-def _close_later(event: Mapping[str, Any]) -> str:
+def _close_later(event: Event) -> str:
     code = event.get("code", 1000)
     arrives = type(code) is int and (code in (1000, 1011) or 3000 <= code <= 4999)
     close = "close()" if arrives else "close() with a code from 3000 to 4999"
