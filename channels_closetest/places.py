@@ -39,15 +39,9 @@ def find_crash_place(exception: BaseException, code: CodeType | None) -> Place |
 @functools.cache
 def is_library(file: str) -> bool:
     """Return whether a file belongs to a library, and not to the project."""
-    return is_plumbing(file) or not _INSTALLED.isdisjoint(file.split(os.sep))
-
-
-@functools.cache
-def is_plumbing(file: str) -> bool:
-    """Return whether a file is Python's, or of what runs tests and applications."""
-    if not _INSTALLED.isdisjoint(file.split(os.sep)):
-        return file.startswith(_folders())
-    return file.startswith((_STANDARD_LIBRARY, "<frozen", *_folders()))
+    return file.startswith((_STANDARD_LIBRARY, "<frozen", *_folders())) or (
+        not _INSTALLED.isdisjoint(file.split(os.sep))
+    )
 
 
 @functools.cache

@@ -7,8 +7,8 @@ raises.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from ..recording import Place, close_code, event_type, has_more_body
 
@@ -16,61 +16,40 @@ from ..recording import Place, close_code, event_type, has_more_body
 PAYLOAD_WIDTH = 50
 
 
-def format_event(event: object, width: int = 0) -> str:
+def format_event(event: Any, width: int = 0) -> str:
     """Return an event on one line: its type, and of its content as much as fits."""
-    kind = event_type(event)
-    if kind not in _DETAILS:
-        return format_value(event)
-    name, format_details = _DETAILS[kind]
-    details = format_details(cast("Mapping[str, Any]", event))
+    kind, details = event_type(event), ""
+    name = kind.removeprefix("websocket.")
+    match kind:
+        case "websocket.receive" | "websocket.send":
+            details = _join(" and ", event.get("text"), event.get("bytes"))
+            details = details or "with neither text nor bytes"
+        case "websocket.accept":
+            found = [(key, event.get(key)) for key in ("subprotocol", "headers")]
+            shown = [f"{key} {format_value(it)}" for key, it in found if it is not None]
+            details = ", ".join(shown)
+        case "websocket.close":
+            details = _join(" ", close_code(event), event.get("reason"))
+        case "websocket.disconnect":
+            details = format_value(event.get("code", 1005))
+        case "websocket.http.response.start":
+            name, details = "denial", f"HTTP {format_value(event.get('status'))}"
+        case "websocket.http.response.body":
+            more = ", more to come" if has_more_body(event) else ""
+            name = "denial"
+            details = f"body {format_value(event.get('body', b''))}{more}"
+        case "websocket.connect":
+            pass
+        case _:
+            return format_value(event)
     return f"{name:<{width}} {details}".rstrip()
 
 
-def _format_accept(event: Mapping[str, Any]) -> str:
-    details = [
-        f"{key} {format_value(event[key])}"
-        for key in ("subprotocol", "headers")
-        if event.get(key) is not None
-    ]
-    return ", ".join(details)
-
-
-def _format_frame(event: Mapping[str, Any]) -> str:
-    payloads = [event.get("text"), event.get("bytes")]
-    payloads = [payload for payload in payloads if payload is not None]
-    width = PAYLOAD_WIDTH // max(1, len(payloads))
-    details = [format_value(payload, width) for payload in payloads]
-    return " and ".join(details) or "with neither text nor bytes"
-
-
-def _format_close(event: Mapping[str, Any]) -> str:
-    code, reason = close_code(event), event.get("reason")
-    width = PAYLOAD_WIDTH // (1 if reason is None else 2)
-    parts = (code, reason)
-    return " ".join(format_value(part, width) for part in parts if part is not None)
-
-
-def _format_body(event: Mapping[str, Any]) -> str:
-    more = ", more to come" if has_more_body(event) else ""
-    return f"body {format_value(event.get('body', b''))}{more}"
-
-
-_DETAILS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "websocket.connect": ("connect", lambda event: ""),
-    "websocket.receive": ("receive", _format_frame),
-    "websocket.disconnect": (
-        "disconnect",
-        lambda event: format_value(event.get("code", 1005)),
-    ),
-    "websocket.accept": ("accept", _format_accept),
-    "websocket.send": ("send", _format_frame),
-    "websocket.close": ("close", _format_close),
-    "websocket.http.response.start": (
-        "denial",
-        lambda event: f"HTTP {format_value(event.get('status'))}",
-    ),
-    "websocket.http.response.body": ("denial", _format_body),
-}
+def _join(separator: str, *values: object) -> str:
+    """Return the values that are not None, and of each as much as fits."""
+    shown = [it for it in values if it is not None]
+    width = PAYLOAD_WIDTH // max(1, len(shown))
+    return separator.join(format_value(it, width) for it in shown)
 
 
 def format_value(value: Any, width: int = PAYLOAD_WIDTH) -> str:
@@ -80,8 +59,13 @@ def format_value(value: Any, width: int = PAYLOAD_WIDTH) -> str:
             return _format_text(value, width)
         if issubclass(type(value), Mapping):
             value = dict(value)
+        shorter = reprlib.Repr()
         for limit in (6, 3, 2, 1):
-            shown = _format_object(value, limit, width * limit // 6)
+            shorter.maxstring = shorter.maxother = max(width * limit // 6, 6)
+            shorter.maxdict = shorter.maxlist = shorter.maxtuple = shorter.maxset = (
+                limit
+            )
+            shown = " ".join(shorter.repr(value).split())
             if len(shown) <= width:
                 return shown
     except Exception as error:
@@ -111,13 +95,6 @@ def _is_plain(text: str) -> bool:
     return text.isprintable() and text == text.strip() != ""
 
 
-def _format_object(value: object, limit: int, width: int) -> str:
-    shorter = reprlib.Repr()
-    shorter.maxstring = shorter.maxother = max(width, 6)
-    shorter.maxdict = shorter.maxlist = shorter.maxtuple = shorter.maxset = limit
-    return " ".join(shorter.repr(value).split())
-
-
 def format_exception(exception: BaseException, place: Place | None) -> str:
     """Return an exception as a traceback shows it, and the line that raised it."""
     cls = type(exception)
@@ -132,10 +109,8 @@ def format_exception(exception: BaseException, place: Place | None) -> str:
     return shown if place is None else f"{shown}, {place}"
 
 
-def format_path(scope: object) -> str:
+def format_path(scope: Any) -> str:
     """Return the path of a connection with its query string."""
-    if not isinstance(scope, Mapping):
-        return "?"
     try:
         path, query = scope.get("path", "?"), scope.get("query_string")
     except Exception:
