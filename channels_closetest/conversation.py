@@ -7,7 +7,7 @@ from typing import Any
 
 from .recording import Recording, event_type, payload
 from .servers.connection import client_of
-from .servers.replay import Finding, Replay
+from .servers.replay import Replay
 
 
 class Conversation:
@@ -20,7 +20,7 @@ class Conversation:
     taken_before = kept_before = 0
     _replay: Replay | None = None
     #: For ``strict``: how many findings have failed a call.
-    _failed_findings = 0
+    failed_findings = 0
 
     def __init__(self) -> None:
         self.recording = Recording()
@@ -33,40 +33,18 @@ class Conversation:
     def keep(self, frame: Mapping[str, Any]) -> None:
         self.pre_close_messages.append(payload(frame))
 
-    def replay(
-        self, servers: tuple[str, ...], scope: object, until: int | None = None
-    ) -> Replay:
-        """Return the replay of what has passed, or at least of the first events.
+    def replay(self, servers: tuple[str, ...], scope: object) -> Replay:
+        """Return the replay of what has passed.
 
         Each event is replayed once, as long as neither the servers change nor the
         request.
         """
-        client = client_of(scope)
+        client, records = client_of(scope), self.recording.records
         replay = self._replay
         if replay is None or (servers, client) != (replay.servers, replay.client):
             self._replay = replay = Replay(servers, client)
-        records = self.recording.records
-        length = len(records) if until is None else until
-        replay.advance(records, length, self.recording.ending)
+        replay.advance(records, len(records), self.recording.ending)
         return replay
-
-    def find_new(self, servers: tuple[str, ...], scope: object) -> list[Finding]:
-        """Return what is undeliverable and has not failed a call; now it has."""
-        findings = self.replay(servers, scope).findings
-        new = findings[self._failed_findings :]
-        self._failed_findings = len(findings)
-        return new
-
-    def find_first_frame(
-        self, servers: tuple[str, ...], scope: object
-    ) -> Finding | None:
-        """Return why the first data frame reaches no client, if that is so."""
-        for position, (direction, event, *_) in enumerate(self.recording.records):
-            if direction == "send" and event_type(event) == "websocket.send":
-                replay = self.replay(servers, scope, position + 1)
-                found = (it for it in replay.findings if it.position == position)
-                return next(found, None)
-        return None  # a subclass has made up the frame in its receive_output()
 
     def has_disconnected(self) -> bool:
         """Whether the test has sent ``websocket.disconnect``."""

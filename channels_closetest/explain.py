@@ -10,20 +10,19 @@ import os
 import sys
 import warnings
 from asyncio import current_task  # at import, before a test patches it
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, TypeVar, cast
 
-from channels.consumer import AsyncConsumer
-
-from .application import RecordingApplicationCommunicator
+from .application import Application, RecordingApplicationCommunicator
 from .places import is_library
+from .recording import event_type
 from .servers.connection import client_of
 from .servers.replay import Replay, UndeliverableWarning
 from .servers.rules import SERVERS, known_servers
 from .stuck import find_source, format_task
 from .text.failures import Call, Failure, RawCall, format_strict, format_undeliverable
-from .text.transcript import SCOPE_KEYS, About, Transcript, add_transcript
+from .text.transcript import About, Transcript, add_transcript
 from .text.values import format_path
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -46,8 +45,7 @@ def explained(method: _Method) -> _Method:
             return await method(self, *args, **kwargs)
         calls[task] = this = method, args, kwargs, self.timeout_factor
         try:
-            if self.servers is not SERVERS or self.timeout_factor != 1:
-                _check_attributes(self)
+            _check_attributes(self)
             result = await method(self, *args, **kwargs)
             if self.strict:
                 _fail_on_undeliverable(self)
@@ -71,39 +69,27 @@ def explain(
     """Set the text of an exception that has none, and attach the transcript."""
     if type(exception) is GeneratorExit:
         return  # the call is garbage-collected
+    application = communicator._application
     # Nothing ever takes the place of an exception: some refuse attributes.
     with contextlib.suppress(Exception):
-        _set_text(exception, communicator, call)
+        crash = application.crash
+        if crash is not None and exception is crash.exception:
+            application.conversation.crash_has_surfaced = True
+        elif exception.args:
+            pass  # it has a text
+        elif isinstance(exception, TimeoutError):
+            exception.args = (_failure(application, call).timed_out(),)
+        elif isinstance(exception, asyncio.CancelledError) and application.is_cancelled:
+            exception.args = (_failure(application, call).cancelled(),)
     explain_with_transcript(exception, communicator, failed=True)
     without_our_frames(exception)
 
 
-def _set_text(
-    exception: BaseException,
-    communicator: RecordingApplicationCommunicator,
-    call: RawCall,
-) -> None:
-    application = communicator._application
-    crash = application.crash
-    if crash is not None and exception is crash.exception:
-        application.conversation.crash_has_surfaced = True
-    elif exception.args:
-        return  # it has a text
-    elif isinstance(exception, TimeoutError):
-        exception.args = (_failure(communicator, call).timed_out(),)
-    elif isinstance(exception, asyncio.CancelledError) and application.is_cancelled:
-        exception.args = (_failure(communicator, call).cancelled(),)
-
-
-def _failure(
-    communicator: RecordingApplicationCommunicator, raw_call: RawCall
-) -> Failure:
-    application, call = communicator._application, Call(*raw_call)
-    cancelled_by = application.cancelled_by
+def _failure(application: Application, call: RawCall) -> Failure:
     conversation, queue = application.conversation, application.output_queue
-    loop = queue.loop
+    cancelled_by, loop = application.cancelled_by, queue.loop
     return Failure(
-        call,
+        Call(*call),
         conversation.recording,
         events=queue.taken_count - conversation.taken_before,
         frames=len(conversation.pre_close_messages) - conversation.kept_before,
@@ -112,8 +98,7 @@ def _failure(
         crashed_tasks=application.crashed_tasks,
         stuck=application.find_stuck(),
         suppressing=application.suppressing,
-        cancelled_by=None if cancelled_by is None else Call(*cancelled_by),
-        has_disconnected=conversation.has_disconnected(),
+        cancelled_by=Call(*cancelled_by) if cancelled_by else None,
         loop_has_ended=loop is not None and not loop.is_running(),
     )
 
@@ -133,43 +118,61 @@ def explain_with_transcript(
 
 def without_our_frames(exception: BaseException) -> None:
     """Remove our frames from a traceback: those of test and application remain."""
-    with contextlib.suppress(Exception):
-        kept = [
-            (frame, position, line)
-            for frame, position, line in _traceback_entries(exception)
-            if not frame.f_code.co_filename.startswith(_HERE)
-        ]
-        following: TracebackType | None = None
-        for frame, position, line in reversed(kept):
-            following = TracebackType(following, frame, position, line)
-        exception.__traceback__ = following
-
-
-def _traceback_entries(
-    exception: BaseException,
-) -> Iterator[tuple[FrameType, int, int]]:
+    kept: list[TracebackType] = []
     entry = exception.__traceback__
     while entry is not None:
-        yield entry.tb_frame, entry.tb_lasti, entry.tb_lineno
+        if not entry.tb_frame.f_code.co_filename.startswith(_HERE):
+            kept.append(entry)
         entry = entry.tb_next
+    with contextlib.suppress(Exception):
+        exception.__traceback__ = kept[0] if kept else None
+        for entry, following in zip(kept, [*kept[1:], None]):
+            entry.tb_next = following
 
 
 def warn_of_first_frame(communicator: RecordingApplicationCommunicator) -> None:
-    """Warn if the first data frame reaches no client."""
-    servers, scope = known_servers(communicator.servers), scope_of(communicator)
-    conversation = communicator._application.conversation
-    finding = conversation.find_first_frame(servers, scope)
-    if finding is not None:
-        text = format_undeliverable(finding.undeliverable)
-        _warn(UndeliverableWarning(text), communicator)
+    """Warn if the first data frame reaches no client.
+
+    The warning is issued at the line that awaits the call, or else at the application.
+    A fixed stacklevel is wrong where a subclass overrides the call, and it points into
+    asyncio or asgiref where a task of its own runs the call.
+    """
+    application = communicator._application
+    records = application.conversation.recording.records
+    is_frame = [
+        direction == "send" and event_type(event) == "websocket.send"
+        for direction, event, *_ in records
+    ]
+    # There is none if a subclass has made it up in its receive_output().
+    first = is_frame.index(True) if True in is_frame else None
+    found = [it for it in replay_of(communicator).findings if it.position == first]
+    if not found:
+        return
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and belongs_to(communicator, frame):
+        frame = frame.f_back
+    names: dict[str, Any] = {}
+    if frame is None or is_library(frame.f_code.co_filename):
+        file, line = find_source(communicator.application, application.task)
+    else:
+        file, line, names = frame.f_code.co_filename, frame.f_lineno, frame.f_globals
+    warnings.warn_explicit(
+        UndeliverableWarning(format_undeliverable(found[0].undeliverable)),
+        None,
+        file,
+        line,
+        module=names.get("__name__", file.removesuffix(".py")),
+        registry=names.setdefault("__warningregistry__", {}),
+    )
 
 
 def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> None:
-    servers = communicator.servers
     conversation = communicator._application.conversation
-    new = conversation.find_new(known_servers(servers), scope_of(communicator))
+    findings = replay_of(communicator).findings
+    new = findings[conversation.failed_findings :]
+    conversation.failed_findings = len(findings)
     if new:
-        raise AssertionError(format_strict(new, servers is not SERVERS))
+        raise AssertionError(format_strict(new, communicator.servers is not SERVERS))
 
 
 def _check_attributes(communicator: RecordingApplicationCommunicator) -> None:
@@ -202,57 +205,11 @@ def transcript_of(
         format_path(scope),
         servers,
         client_of(scope),
-        _missing_keys(scope),
-        _consumer_class(communicator),
         application.crash,
         application.crashed_tasks,
         tuple(map(format_task, running)),
     )
     return Transcript(application.conversation.recording, about)
-
-
-def _missing_keys(scope: object) -> tuple[str, ...]:
-    if type(scope) is not dict:
-        return ()
-    return tuple(key for key in SCOPE_KEYS if key not in scope)
-
-
-def _consumer_class(communicator: RecordingApplicationCommunicator) -> str:
-    """Return the name of the consumer class that stands for its application."""
-    # asgiref takes any class for an application of ASGI 2, and wraps it.
-    application: Any = vars(communicator).get("application")
-    if type(application) is not FunctionType or hasattr(application, "consumer_class"):
-        return ""
-    for cell in application.__closure__ or ():
-        with contextlib.suppress(ValueError):  # not assigned yet
-            value: Any = cell.cell_contents
-            if issubclass(type(value), type) and issubclass(value, AsyncConsumer):
-                return str(value.__name__)
-    return ""
-
-
-def _warn(warning: Warning, communicator: RecordingApplicationCommunicator) -> None:
-    """Issue a warning at the line that awaits the call, or else at the application.
-
-    A fixed stacklevel is wrong where a subclass overrides the call, and it points into
-    asyncio or asgiref where a task of its own runs the call.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and belongs_to(communicator, frame):
-        frame = frame.f_back
-    if frame is None or is_library(frame.f_code.co_filename):
-        task = communicator._application.task
-        file, line = find_source(communicator.application, task)
-        warnings.warn_explicit(warning, None, file, line)
-    else:
-        warnings.warn_explicit(
-            warning,
-            None,
-            frame.f_code.co_filename,
-            frame.f_lineno,
-            module=frame.f_globals.get("__name__"),
-            registry=frame.f_globals.setdefault("__warningregistry__", {}),
-        )
 
 
 def belongs_to(

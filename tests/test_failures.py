@@ -17,8 +17,10 @@ import pytest
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import override_settings
+from django.urls import path as url
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import (
@@ -939,6 +941,10 @@ async def test_a_consumer_class_in_place_of_its_application_is_explained(
     assert type(expected) is type(error) is TypeError
     assert str(expected) == str(error)
     hint = "RoomConsumer is a class, not an application: pass RoomConsumer.as_asgi()"
+    assert only_note(error).splitlines()[3] == f"{'':14}{hint}"
+    router = URLRouter([url("ws/", consumer)])
+    routed = RecordingWebsocketCommunicator(router, "/ws/")
+    error = await failure(routed.connect())
     assert only_note(error).splitlines()[3] == f"{'':14}{hint}"
 
 

@@ -99,7 +99,6 @@ class Failure(NamedTuple):
     suppressing: StackSummary | None
     #: The call that has cancelled it.
     cancelled_by: Call | None
-    has_disconnected: bool
     loop_has_ended: bool
 
     def timed_out(self) -> str:
@@ -107,47 +106,46 @@ class Failure(NamedTuple):
         expected = _EXPECTED.get(self.call.name, "any event")
         wanted = f"Waiting for: {expected}. Received: {self._received()}."
         ending = self.recording.ending
-        if ending is not None and not ending.is_interrupted:
-            how, advice = self._how_it_ended()
-            cannot = "cannot receive anything more"
-            return f"{self.call} {cannot}: {how}. {wanted}\n{advice}"
-        return f"{self.call} timed out{self.call.after}. {wanted}\n{self._where()}"
-
-    def _received(self) -> str:
-        denial = self.recording.denial_response
-        if self.call.name == "connect" and denial is not None:
-            status = format_value(denial.status)
-            return f"the start of a denial response, HTTP {status}, but not its end"
-        if self.call.name == "receive_until" and self.queued:
-            frames = count(self.queued, "data frame")
-            return f"{frames} without a match, still to be received"
-        if self.call.name not in ("connect", "wait_closed"):
-            return "nothing"
-        if self.frames:
-            return f"{count(self.frames, 'data frame')}, now in pre_close_messages"
-        return count(self.events, "other event") if self.events else "nothing"
-
-    def _how_it_ended(self) -> tuple[str, str]:
+        if ending is None or ending.is_interrupted:
+            return f"{self.call} timed out{self.call.after}. {wanted}\n{self._where()}"
         if self.crash is not None:
             # Otherwise the exception itself would have been raised.
-            return (
-                f"the application has raised {format_exception(*self.crash)}",
+            how = f"the application has raised {format_exception(*self.crash)}"
+            advice = (
                 "Your receive_output() hides this exception: call"
-                " super().receive_output() to raise it.",
+                " super().receive_output() to raise it."
             )
-        if self.has_disconnected:
-            return (
-                "the test has disconnected",
-                "A communicator is one connection: create another one.",
-            )
-        return (
-            "the application has returned",
-            "Send before it returns, or before a handler raises StopConsumer.",
-        )
+        elif "websocket.disconnect" in self._sent_by_test():
+            how = "the test has disconnected"
+            advice = "A communicator is one connection: create another one."
+        else:
+            how = "the application has returned"
+            advice = "Send before it returns, or before a handler raises StopConsumer."
+        return f"{self.call} cannot receive anything more: {how}. {wanted}\n{advice}"
+
+    def _received(self) -> str:
+        name, denial = self.call.name, self.recording.denial_response
+        if name == "connect" and denial is not None:
+            status = format_value(denial.status)
+            return f"the start of a denial response, HTTP {status}, but not its end"
+        if name == "receive_until" and self.queued:
+            frames = count(self.queued, "data frame")
+            return f"{frames} without a match, still to be received"
+        if name in ("connect", "wait_closed") and self.frames:
+            return f"{count(self.frames, 'data frame')}, now in pre_close_messages"
+        if name in ("connect", "wait_closed") and self.events:
+            return count(self.events, "other event")
+        return "nothing"
+
+    def _sent_by_test(self) -> set[str]:
+        records = self.recording.records
+        return {
+            event_type(it) for direction, it, *_ in records if direction == "receive"
+        }
 
     def _where(self) -> str:
-        ending, stuck = self.recording.ending, self.stuck
-        if ending is not None and ending.outcome == "forced":
+        stuck = self.stuck
+        if self._is_forced():
             return format_suppressing(self.suppressing, has_stopped=True)
         if stuck is None:
             return "The application has not been started.\nCall connect() first."
@@ -155,50 +153,49 @@ class Failure(NamedTuple):
             f"A task that the application started has raised {format_exception(*it)}."
             for it in self.crashed_tasks
         ]
-        if not stuck.is_idle or stuck.stacks:
-            return "\n".join([*parts, *_format_stacks(stuck)])
-        if parts:
-            return "\n".join([*parts, "The consumer is idle. Fix that task first."])
-        how, advice = self._why_idle()
-        return f"The consumer is idle: it {how}.\n{advice}"
+        if stuck.stacks:
+            parts.append(_format_stacks(stuck))
+        elif parts:
+            parts.append("The consumer is idle. Fix that task first.")
+        else:
+            parts.append(f"The consumer is idle: it {self._why_idle()}")
+        return "\n".join(parts)
 
-    def _why_idle(self) -> tuple[str, str]:
+    def _is_forced(self) -> bool:
+        ending = self.recording.ending
+        return ending is not None and ending.outcome == "forced"
+
+    def _why_idle(self) -> str:
         """Return why a consumer that waits for events sends nothing more."""
-        recording = self.recording
-        denial, close = recording.denial_response, recording.close
-        if not any(
-            direction == "receive" and event_type(event) == "websocket.connect"
-            for direction, event, *_ in recording.records
-        ):
-            return "has not received websocket.connect", "Call connect() first."
-        if recording.denial_in_progress:
+        denial, close = self.recording.denial_response, self.recording.close
+        if "websocket.connect" not in self._sent_by_test():
+            return "has not received websocket.connect.\nCall connect() first."
+        if self.recording.denial_in_progress:
             return (
-                "has started a denial response and not completed it",
-                "Send a websocket.http.response.body without more_body.",
+                "has started a denial response and not completed it.\n"
+                "Send a websocket.http.response.body without more_body."
             )
         if denial is not None:
             status = format_value(denial.status)
-            return (
-                f"has denied the handshake with HTTP {status}",
-                "See denial_response.",
-            )
+            return f"has denied the handshake with HTTP {status}.\nSee denial_response."
         if close is not None:
             return (
-                f"has closed with {format_value(close_code(close))}",
-                "The test has already received the close; nothing can follow it.",
+                f"has closed with {format_value(close_code(close))}.\n"
+                "The test has already received the close; nothing can follow it."
             )
-        if not recording.accepted:
+        if not self.recording.accepted:
             return (
-                "has not responded to the handshake",
-                "Call accept() or close() in its connect().",
+                "has not responded to the handshake.\n"
+                "Call accept() or close() in its connect()."
             )
-        handled = "has handled every event that it received"
         if self.call.name == "wait_closed":
-            return handled, (
+            return (
+                "has handled every event that it received.\n"
                 "Call close() in one of its handlers, send it an event after which it"
                 " closes, or call disconnect() to close from the side of the client."
             )
-        return handled, (
+        return (
+            "has handled every event that it received.\n"
             "Send from one of its handlers, or send it an event that it answers. If it"
             " waits for group_send(), compare the name of the group: a message reaches"
             " only the channels that are in the group when it is sent."
@@ -206,8 +203,8 @@ class Failure(NamedTuple):
 
     def cancelled(self) -> str:
         """Return why the application was cancelled before this call."""
-        ending, by = self.recording.ending, self.cancelled_by
-        if ending is not None and ending.outcome == "forced":
+        by = self.cancelled_by
+        if self._is_forced():
             return (
                 "The application was forced to stop, because it suppressed"
                 " CancelledError when an earlier call cancelled it.\n"
@@ -240,29 +237,23 @@ class Failure(NamedTuple):
         )
 
 
-def _format_stacks(stuck: Stuck) -> list[str]:
-    parts = []
+def _format_stacks(stuck: Stuck) -> str:
+    text = ""
     whose = "The consumer has a task that is" if stuck.is_idle else "The application is"
     for stack in stuck.stacks:
-        parts.append(
-            f"{whose} waiting here (most recent call last):\n"
-            f"{''.join(stack.format()).rstrip()}"
-        )
+        frames = "".join(stack.format())
+        text += f"{whose} waiting here (most recent call last):\n{frames}"
         whose = "It has a task that is"
     if stuck.threads is None:
-        return [*parts, "Unblock it, or pass a longer timeout."]
-    threads = "".join(stuck.threads.format())
+        return f"{text}Unblock it, or pass a longer timeout."
     if stuck.is_thread_known:
-        return [
-            *parts,
-            "It is waiting for its thread, which is busy with another function:\n"
-            f"{threads}Let that function return first.",
-        ]
-    return [
-        *parts,
-        "It is waiting for a thread. The threads of asgiref are here:\n"
-        f"{threads}Unblock them, or pass a longer timeout.",
-    ]
+        where = "its thread, which is busy with another function:"
+        advice = "Let that function return first."
+    else:
+        where = "a thread. The threads of asgiref are here:"
+        advice = "Unblock them, or pass a longer timeout."
+    threads = "".join(stuck.threads.format())
+    return f"{text}It is waiting for {where}\n{threads}{advice}"
 
 
 def format_suppressing(suppressing: StackSummary | None, has_stopped: bool) -> str:
@@ -306,18 +297,18 @@ def format_undeliverable(found: Undeliverable) -> str:
 
 def format_strict(findings: Sequence[Finding], has_named_servers: bool) -> str:
     """Return what the application and the test have sent that is undeliverable."""
-    of_application = [it.undeliverable for it in findings if not it.is_from_test]
-    of_test = [it.undeliverable for it in findings if it.is_from_test]
     parts = []
-    if of_application:
-        parts.append(
-            "strict: the application sent something that some clients do not receive"
-            " as sent."
-        )
-        parts += map(format_undeliverable, of_application)
-    if of_test:
-        parts.append("strict: the test sent something that no client can send.")
-        parts += map(format_undeliverable, of_test)
+    for is_from_test, headline in (
+        (
+            False,
+            "the application sent something that some clients do not receive"
+            " as sent.",
+        ),
+        (True, "the test sent something that no client can send."),
+    ):
+        found = [it.undeliverable for it in findings if it.is_from_test == is_from_test]
+        if found:
+            parts += [f"strict: {headline}", *map(format_undeliverable, found)]
     if not has_named_servers and not all(it.is_everywhere for it in findings):
         parts.append(
             "Not every server does that. To check only those that you deploy on, set"

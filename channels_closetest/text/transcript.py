@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any, NamedTuple
 
 from ..recording import (
@@ -39,10 +38,6 @@ class About(NamedTuple):
     servers: tuple[str, ...]
     #: The client before it has sent anything.
     client: Client
-    #: The keys that middleware or a router adds to a scope, and this scope has not got.
-    missing_keys: tuple[str, ...] = ()
-    #: The name of the consumer, if its class is used in place of its application.
-    consumer_class: str = ""
     #: What the application has raised.
     crash: Crash | None = None
     #: What the tasks that the application has started have raised.
@@ -76,7 +71,7 @@ class Transcript:
         return f"<Transcript of {self._about.path}: {self._length} events>"
 
     def __str__(self) -> str:
-        return "\n".join(self._lines(range(0)))
+        return "\n".join(self._lines(left_out=range(0)))
 
     def excerpt(self) -> str:
         """Return the start and the end of a long transcript, and else all of it."""
@@ -92,16 +87,17 @@ class Transcript:
             outcome = finding.undeliverable.outcome
             outcomes.setdefault(finding.position, []).append(outcome)
         yield about.path
-        shown = chain(range(left_out.start), range(left_out.stop, self._length))
-        for position in shown:
-            direction, event, seconds, _ = self._recording.records[position]
+        records = self._recording.records[: self._length]
+        for position, (direction, event, seconds, _) in enumerate(records):
+            if position in left_out:
+                continue
             if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
             if ending is not None and ending.position <= position:
                 yield from self._ending_lines(ending)
                 ending = None
             arrow = "->" if direction == "receive" else "<-"
-            line = _line(seconds, f"{arrow} {self._format(event)}")
+            line = f"{seconds * 1000:8.1f} ms  {arrow} {self._format(event)}"
             if position in outcomes:
                 line = f"{line:<48}  !! {'; '.join(outcomes[position])}"
             yield line
@@ -125,18 +121,13 @@ class Transcript:
         return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
-        crash = self._about.crash
-        text = _OUTCOMES[ending.outcome]
-        if ending.outcome == "raised" and crash is not None:
-            text = f"the application raised {format_exception(*crash)}"
-        yield _line(ending.seconds, text)
-        hint = "" if crash is None else format_hint(crash.exception, self._about)
+        text, hint = _OUTCOMES[ending.outcome], ""
+        if self._about.crash is not None:
+            text = f"the application raised {format_exception(*self._about.crash)}"
+            hint = format_hint(self._about.crash.exception)
+        yield f"{ending.seconds * 1000:8.1f} ms  {text}"
         if hint:
             yield f"{'':14}{hint}"
-
-
-def _line(seconds: float, text: str) -> str:
-    return f"{seconds * 1000:8.1f} ms  {text}"
 
 
 _OUTCOMES: dict[Outcome, str] = {
@@ -158,58 +149,39 @@ class TranscriptNote(str):
     transcripts rendered.
     """
 
-    def __new__(cls) -> TranscriptNote:
+    def __new__(cls, rendered: str = "") -> TranscriptNote:
         return super().__new__(cls)
 
-    def __init__(self) -> None:
-        self._transcripts: list[Transcript] = []
-        self._failed: list[bool] = []
+    def __init__(self, rendered: str = "") -> None:
+        #: The text of a note that comes from another process.
+        self._rendered = rendered
+        #: And whether a call of the communicator has raised the exception.
+        self._transcripts: list[tuple[Transcript, bool]] = []
         self._last_added = 0.0
 
     def add(self, transcript: Transcript, failed: bool) -> None:
-        """Add a transcript, unless there is one of the same communicator.
-
-        ``failed`` is whether a call of the communicator has raised the exception.
-        """
+        """Add a transcript, unless there is one of the same communicator."""
         recording = transcript._recording
-        if any(recording is other._recording for other in self._transcripts):
+        if any(recording is other._recording for other, _ in self._transcripts):
             return
         if self._last_added < recording.made:
             # Raised again by a later communicator. Otherwise a singleton exception
             # would accumulate a transcript per test.
             self._transcripts.clear()
-            self._failed.clear()
-        self._transcripts.append(transcript)
-        self._failed.append(failed)
+        self._transcripts.append((transcript, failed))
         self._last_added = recording.now()
 
     def __str__(self) -> str:
         several = len(self._transcripts) > 1
-        return "\n".join(
+        return self._rendered or "\n".join(
             f"Transcript{' (its call failed)' if several and failed else ''}:"
             f" {transcript.excerpt()}"
-            for transcript, failed in zip(self._transcripts, self._failed)
+            for transcript, failed in self._transcripts
         )
 
     def __reduce__(self) -> tuple[object, ...]:
         # Parallel test runners pickle exceptions.
-        return _RenderedNote, (str(self),)
-
-
-class _RenderedNote(str):
-    """The note of an exception that comes from another process."""
-
-    def __new__(cls, text: str) -> _RenderedNote:
-        return super().__new__(cls)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _RenderedNote, (self._text,)
+        return TranscriptNote, (str(self),)
 
 
 def add_transcript(
@@ -237,9 +209,10 @@ SCOPE_KEYS = {
 }
 
 
-def format_hint(exception: BaseException, about: About) -> str:
+def format_hint(exception: BaseException) -> str:
     """Return what the test has forgotten, if that is why the application raised."""
-    if type(exception).__name__ == "InvalidChannelLayerError" or (
+    cls = type(exception)
+    if cls.__name__ == "InvalidChannelLayerError" or (
         type(exception) is AttributeError
         and exception.obj is None
         and str(exception.name).startswith("group_")
@@ -247,13 +220,23 @@ def format_hint(exception: BaseException, about: About) -> str:
         return (
             "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
         )
-    if type(exception) is TypeError and about.consumer_class:
-        name = about.consumer_class
-        return f"{name} is a class, not an application: pass {name}.as_asgi()"
-    key = exception.args[0] if type(exception) is KeyError and exception.args else ""
-    if type(key) is not str or key not in about.missing_keys:
-        return ""
-    if _scope_has(key, exception):
+    if cls is TypeError:
+        for frame, _ in traceback.walk_tb(exception.__traceback__):
+            # The callers of an application.
+            module = frame.f_globals.get("__name__")
+            if module in ("asgiref.compatibility", "channels.routing"):
+                application: Any = frame.f_locals.get("application")
+                if isinstance(application, type):
+                    name = application.__name__
+                    return (
+                        f"{name} is a class, not an application: pass {name}.as_asgi()"
+                    )
+    key = exception.args[0] if cls is KeyError and exception.args else ""
+    if (
+        type(key) is not str
+        or key not in SCOPE_KEYS
+        or not _scopes_lack(key, exception)
+    ):
         return ""
     source, example = SCOPE_KEYS[key]
     return (
@@ -262,16 +245,19 @@ def format_hint(exception: BaseException, about: About) -> str:
     )
 
 
-def _scope_has(key: str, exception: BaseException) -> bool:
-    """Whether the application that raised has the key: middleware copies the scope."""
+def _scopes_lack(key: str, exception: BaseException) -> bool:
+    """Whether no scope of the application that raised has a key.
+
+    There may be several, because middleware copies the scope.
+    """
+    scopes: list[Any] = []
     for frame, _ in traceback.walk_tb(exception.__traceback__):
         # An object of the application's own making may raise.
         with contextlib.suppress(Exception):
             owner: Any = frame.f_locals.get("self")
-            scopes = [frame.f_locals.get("scope"), getattr(owner, "scope", None)]
-            if any(type(scope) is dict and key in scope for scope in scopes):
-                return True
-    return False
+            scopes += [frame.f_locals.get("scope"), getattr(owner, "scope", None)]
+    found = [scope for scope in scopes if type(scope) is dict]
+    return bool(found) and not any(key in scope for scope in found)
 
 
 def format_connection(connection: Connection) -> str:
