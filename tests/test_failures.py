@@ -51,7 +51,6 @@ from tests.hostile import HOSTILE
 from tests.scripts import Boom, Kind, Script, scripted
 from tests.texts import (
     CLOSED,
-    FORCED_BEFORE,
     HANDSHAKE,
     HOW_TO_STOP,
     IDLE,
@@ -578,10 +577,11 @@ async def test_a_forced_end_is_called_that_in_the_transcript(name: str) -> None:
 
 @pytest.mark.usefixtures("short_shutdown")
 @pytest.mark.parametrize("name", FORCED)
-async def test_later_calls_say_that_the_application_was_forced_to_stop(
+async def test_later_calls_say_where_the_application_suppresses_its_cancellation(
     name: str,
 ) -> None:
-    report = Report(name, FORCED[name][0])
+    path, _ = FORCED[name]
+    report = Report(name, path)
     await report.make()
     it = report.communicator
     for call in (
@@ -597,10 +597,12 @@ async def test_later_calls_say_that_the_application_was_forced_to_stop(
     ):
         error = await failure(call)
         assert isinstance(error, asyncio.CancelledError)
-        assert str(error) == FORCED_BEFORE
+        text = readable(error)
+        assert text.startswith(f"The application was forced to stop: {SUPPRESSES}")
+        assert text.endswith(f"\n{place(path)}{HOW_TO_STOP}")
     later = await failure(it.wait())
     assert isinstance(later, AssertionError)
-    assert readable(later).endswith(f"{place(FORCED[name][0])}{HOW_TO_STOP}")
+    assert readable(later).endswith(f"{place(path)}{HOW_TO_STOP}")
     it.stop()
 
 

@@ -45,12 +45,6 @@ SUPPRESSES = "it suppresses CancelledError here (most recent call last):\n"
 HOW_TO_STOP = "Let CancelledError pass, or raise it again."
 
 
-FORCED_BEFORE = (
-    "The application was forced to stop, because it suppressed CancelledError when an"
-    f" earlier call cancelled it.\n{HOW_TO_STOP}"
-)
-
-
 ONE_CONNECTION = "A communicator is one connection: create another one."
 
 

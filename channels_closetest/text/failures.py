@@ -205,11 +205,7 @@ class Failure(NamedTuple):
         """Return why the application was cancelled before this call."""
         by = self.cancelled_by
         if self._is_forced():
-            return (
-                "The application was forced to stop, because it suppressed"
-                " CancelledError when an earlier call cancelled it.\n"
-                "Let CancelledError pass, or raise it again."
-            )
+            return format_suppressing(self.suppressing, has_stopped=True)
         if by is not None and by.name in ("wait", "disconnect"):
             return (
                 f"{by} cancelled the application, which had not"
