@@ -1,5 +1,6 @@
 """The table of what each server makes of an event: pure functions of a recording."""
 
+import itertools
 from collections import UserDict
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -31,7 +32,15 @@ from channels_closetest.servers.rules import (
     ENDINGS,
 )
 from channels_closetest.servers.rules import MALFORMED as MALFORMED_EVENT
-from channels_closetest.servers.rules import NO_END, RULES, SERVERS, Rule
+from channels_closetest.servers.rules import (
+    NO_END,
+    RULES,
+    SERVERS,
+    Rule,
+    nothing,
+    sent,
+    unreported,
+)
 from channels_closetest.text.transcript import About
 from tests import cases
 from tests.cases import (
@@ -491,6 +500,16 @@ def test_hypercorn_cuts_off_a_denial_response_that_has_begun(
 
 
 # Malformed events.
+
+
+def test_client_view_goes_on_after_a_malformed_event_as_if_it_had_raised() -> None:
+    for phase, ends in ENDINGS.items():
+        as_if_raised = [effect.outcome for effect in ends.raises]
+        for rule in itertools.chain(*RULES[phase].values()):
+            if rule.description == MALFORMED_EVENT:
+                for effect, outcome in zip(rule.effects, as_if_raised):
+                    ends_it = effect.is_error and effect.outcome == outcome
+                    assert ends_it or effect in (sent, nothing, unreported)
 
 
 @pytest.mark.parametrize(
