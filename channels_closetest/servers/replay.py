@@ -92,7 +92,7 @@ class Replay:
         self._records: Sequence[RawRecord] = ()
         #: Which event is the next, and which has started a denial response.
         self._position = 0
-        self._denial: int | None = None
+        self._denial = 0
         self._has_ended = False
 
     @property
@@ -159,8 +159,6 @@ class Replay:
                 self._disconnect(event)
             case "send", "websocket.accept":
                 self._client = self._client._replace(is_accepted=True)
-            case "send", "websocket.http.response.start" if self._denial is None:
-                self._denial = self._position
         found: dict[Rule, _Effects] = {}
         for server, connection in self._connections.items():
             if direction == "receive":
@@ -188,6 +186,8 @@ class Replay:
                 connection.phase = "lost"
             if rest is not None and direction == "send":
                 connection.deliver(rest)
+                if kind == "websocket.http.response.start":
+                    self._denial = self._position
         for rule, effects in found.items():
             findings = self.findings if rule.remedy else self._consequences
             findings.append(self._finding(self._position, rule, effects))
@@ -226,9 +226,7 @@ class Replay:
             for server, connection in self._connections.items()
             if connection.phase == "denial"
         }
-        if self._denial is None or not effects:
-            return []
-        return [self._finding(self._denial, rule, effects)]
+        return [self._finding(self._denial, rule, effects)] if effects else []
 
     def _finding(self, position: int, rule: Rule, effects: _Effects) -> Finding:
         direction, event, *_ = self._records[position]
