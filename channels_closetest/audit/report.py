@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -92,9 +93,9 @@ class Report(NamedTuple):
 
     def _sections(self) -> dict[str, list[list[Found]]]:
         """Return the findings by section and by what to write instead."""
-        sections: dict[str, dict[tuple[str, str], list[Found]]] = {}
-        for section in (_EVERY_SERVER, _SOME_SERVERS, _PARTIAL):
-            sections[section] = {}
+        sections: dict[str, dict[tuple[str, str], list[Found]]] = {
+            section: {} for section in (_EVERY_SERVER, _SOME_SERVERS, _PARTIAL)
+        }
         for found in self.findings:
             if found.is_partial:
                 section = _PARTIAL
@@ -117,12 +118,11 @@ def _group_lines(group: Sequence[Found]) -> Iterator[str]:
     first = group[0]
     yield f"\n  {first.description} ({count(_test_count(group), 'test')})"
     yield f"  {first.remedy}."
-    by_test: dict[str | None, dict[str, int]] = {}
+    by_test: dict[str | None, Counter[str]] = {}
     for found in group:
-        lines = by_test.setdefault(found.test, {})
         sent = f"{found.event} on {found.path}"
         line = f"{found.file}:{found.line}: {sent}: {found.outcome}"
-        lines[line] = lines.get(line, 0) + 1
+        by_test.setdefault(found.test, Counter())[line] += 1
     for test, lines in list(by_test.items())[:MAX_TESTS]:
         yield f"    {test or 'outside of all tests'}"
         for line, times in list(lines.items())[:MAX_FINDINGS]:

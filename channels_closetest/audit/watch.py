@@ -24,7 +24,7 @@ import channels_closetest
 
 from ..application import Application, RecordingQueue
 from ..communicator import RecordingWebsocketCommunicator
-from ..explain import belongs_to, without_our_frames
+from ..explain import belongs_to, scope_of, without_our_frames
 from ..places import is_library
 from ..servers.connection import client_of
 from ..servers.replay import Finding, Replay
@@ -168,31 +168,24 @@ class Watcher:
         return call
 
     def _watched_of(self, communicator: RecordingWebsocketCommunicator) -> Watched:
-        run = communicator._application
-        watched = self._watched.get(run)
-        if watched is None:  # the communicator is a copy, and so is the run
-            watched = self._watched[run] = Watched(None)
-        return watched
+        # If it is a copy of a communicator, nobody has seen it created.
+        return self._watched.setdefault(communicator._application, Watched(None))
 
     def _look(
         self, communicator: RecordingWebsocketCommunicator, place: Place | None
     ) -> None:
         run = communicator._application
-        recording = run.conversation.recording
+        recording, scope = run.conversation.recording, scope_of(communicator)
         watched = self._watched_of(communicator)
         if watched.replay is None:
             watched.replay = Replay(
                 self._audit.servers or _servers_of(communicator),
-                client_of(vars(communicator).get("scope")),
+                client_of(scope),
             )
-        ending, length = recording.ending, len(recording.records)
-        if ending is not None and ending.position == length:
-            # To replay it would retrieve an exception that asyncio is to log.
-            ending = None
-        watched.replay.advance(recording.records, length, ending)
+        records = recording.records
+        watched.replay.advance(records, len(records), recording.ending)
         new = watched.replay.findings[watched.found :]
         watched.found += len(new)
-        scope = vars(communicator).get("scope")
         for finding in new:
             place = (
                 place
