@@ -137,15 +137,13 @@ def warn_of_first_frame(communicator: RecordingApplicationCommunicator) -> None:
     A fixed stacklevel is wrong where a subclass overrides the call, and it points into
     asyncio or asgiref where a task of its own runs the call.
     """
-    application = communicator._application
-    records = application.conversation.recording.records
-    is_frame = [
-        direction == "send" and event_type(event) == "websocket.send"
-        for direction, event, *_ in records
-    ]
-    # There is none if a subclass has made it up in its receive_output().
-    first = is_frame.index(True) if True in is_frame else None
-    found = [it for it in replay_of(communicator).findings if it.position == first]
+    records = communicator._application.conversation.recording.records
+    kinds = (event_type(event) for _, event, *_ in records)
+    # There is no frame if a subclass has made it up in its receive_output(). After the
+    # first, there may be thousands.
+    until = next((n for n, it in enumerate(kinds, 1) if it == "websocket.send"), 0)
+    findings = replay_of(communicator, until).findings
+    found = [it.undeliverable for it in findings if it.position == until - 1]
     if not found:
         return
     frame: FrameType | None = sys._getframe(1)
@@ -153,11 +151,13 @@ def warn_of_first_frame(communicator: RecordingApplicationCommunicator) -> None:
         frame = frame.f_back
     names: dict[str, Any] = {}
     if frame is None or is_library(frame.f_code.co_filename):
-        file, line = find_source(communicator.application, application.task)
+        file, line = find_source(
+            communicator.application, communicator._application.task
+        )
     else:
         file, line, names = frame.f_code.co_filename, frame.f_lineno, frame.f_globals
     warnings.warn_explicit(
-        UndeliverableWarning(format_undeliverable(found[0].undeliverable)),
+        UndeliverableWarning(format_undeliverable(found[0])),
         None,
         file,
         line,
@@ -185,21 +185,19 @@ def _check_attributes(communicator: RecordingApplicationCommunicator) -> None:
         )
 
 
-def scope_of(communicator: RecordingApplicationCommunicator) -> object:
-    # Not there if a subclass skips the constructors.
-    return vars(communicator).get("scope")
-
-
-def replay_of(communicator: RecordingApplicationCommunicator) -> Replay:
+def replay_of(
+    communicator: RecordingApplicationCommunicator, until: int | None = None
+) -> Replay:
+    # There is no scope if a subclass skips the constructors.
     return communicator._application.conversation.replay(
-        known_servers(communicator.servers), scope_of(communicator)
+        known_servers(communicator.servers), vars(communicator).get("scope"), until
     )
 
 
 def transcript_of(
     communicator: RecordingApplicationCommunicator, servers: tuple[str, ...]
 ) -> Transcript:
-    application, scope = communicator._application, scope_of(communicator)
+    application, scope = communicator._application, vars(communicator).get("scope")
     running = application.running_tasks if application.ending is not None else []
     about = About(
         format_path(scope),

@@ -950,6 +950,18 @@ async def test_a_consumer_class_in_place_of_its_application_is_explained(
     assert only_note(error).splitlines()[3] == f"{'':14}{hint}"
 
 
+async def test_a_type_error_of_another_class_gets_no_hint() -> None:
+    class Application:
+        def __init__(self, scope: object) -> None:
+            raise TypeError("its own")
+
+    application: Any = Application
+    communicator = RecordingWebsocketCommunicator(application, "/ws/")
+    error = await failure(communicator.connect())
+    assert str(error) == "its own"
+    assert "is a class" not in only_note(error)
+
+
 async def test_a_type_error_of_a_consumer_gets_no_hint() -> None:
     class Consumer(AsyncWebsocketConsumer):
         async def connect(self) -> None:

@@ -291,17 +291,17 @@ def format_undeliverable(found: Undeliverable) -> str:
     return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
 
 
+#: What ``strict`` fails on, by whether the test has sent it.
+_STRICT = {
+    False: "the application sent something that some clients do not receive as sent.",
+    True: "the test sent something that no client can send.",
+}
+
+
 def format_strict(findings: Sequence[Finding], has_named_servers: bool) -> str:
     """Return what the application and the test have sent that is undeliverable."""
     parts = []
-    for is_from_test, headline in (
-        (
-            False,
-            "the application sent something that some clients do not receive"
-            " as sent.",
-        ),
-        (True, "the test sent something that no client can send."),
-    ):
+    for is_from_test, headline in _STRICT.items():
         found = [it.undeliverable for it in findings if it.is_from_test == is_from_test]
         if found:
             parts += [f"strict: {headline}", *map(format_undeliverable, found)]

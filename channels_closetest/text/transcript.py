@@ -19,13 +19,7 @@ from ..recording import (
 )
 from ..servers.connection import Client, Connection
 from ..servers.replay import Replay
-from .values import (
-    PAYLOAD_WIDTH,
-    count,
-    format_event,
-    format_exception,
-    format_value,
-)
+from .values import PAYLOAD_WIDTH, count, format_event, format_exception, format_value
 
 #: How many events a note on an exception shows from the start, and from the end.
 NOTE_HEAD, NOTE_TAIL = 10, 20
@@ -121,23 +115,21 @@ class Transcript:
         return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
-        text, hint = _OUTCOMES[ending.outcome], ""
-        if self._about.crash is not None:
-            text = f"the application raised {format_exception(*self._about.crash)}"
-            hint = format_hint(self._about.crash.exception)
-        yield f"{ending.seconds * 1000:8.1f} ms  {text}"
+        crash, happened, hint = self._about.crash, _OUTCOMES[ending.outcome], ""
+        if crash is not None:
+            happened = f"raised {format_exception(*crash)}"
+            hint = format_hint(crash.exception)
+        yield f"{ending.seconds * 1000:8.1f} ms  the application {happened}"
         if hint:
             yield f"{'':14}{hint}"
 
 
 _OUTCOMES: dict[Outcome, str] = {
-    "returned": "the application returned",
-    "raised": "the application raised an exception",
-    "cancelled itself": (
-        "the application raised CancelledError, and nobody had cancelled it"
-    ),
-    "cancelled": "the application was cancelled",
-    "forced": "the application was forced to stop",
+    "returned": "returned",
+    "raised": "raised an exception",
+    "cancelled itself": "raised CancelledError, and nobody had cancelled it",
+    "cancelled": "was cancelled",
+    "forced": "was forced to stop",
 }
 
 
@@ -209,6 +201,10 @@ SCOPE_KEYS = {
 }
 
 
+#: The modules whose functions call an application, which they name so.
+_CALLERS = ("asgiref.compatibility", "channels.routing")
+
+
 def format_hint(exception: BaseException) -> str:
     """Return what the test has forgotten, if that is why the application raised."""
     cls = type(exception)
@@ -222,15 +218,12 @@ def format_hint(exception: BaseException) -> str:
         )
     if cls is TypeError:
         for frame, _ in traceback.walk_tb(exception.__traceback__):
-            # The callers of an application.
-            module = frame.f_globals.get("__name__")
-            if module in ("asgiref.compatibility", "channels.routing"):
-                application: Any = frame.f_locals.get("application")
-                if isinstance(application, type):
-                    name = application.__name__
-                    return (
-                        f"{name} is a class, not an application: pass {name}.as_asgi()"
-                    )
+            if frame.f_globals.get("__name__") not in _CALLERS:
+                continue
+            called: Any = frame.f_locals.get("application")
+            if issubclass(type(called), type) and hasattr(called, "as_asgi"):
+                name = called.__name__
+                return f"{name} is a class, not an application: pass {name}.as_asgi()"
     key = exception.args[0] if cls is KeyError and exception.args else ""
     if (
         type(key) is not str
@@ -262,12 +255,9 @@ def _scopes_lack(key: str, exception: BaseException) -> bool:
 
 def format_connection(connection: Connection) -> str:
     """Return what a client has received."""
+    seen = "no response yet" if connection.close_code is None else "no response"
     if connection.status is not None:
         seen = f"HTTP {format_value(connection.status)}"
-    elif connection.close_code is None:
-        seen = "no response yet"
-    else:
-        seen = "no response"
     if connection.subprotocol is not None:
         seen += f", subprotocol {format_value(connection.subprotocol)}"
     if connection.frames:
