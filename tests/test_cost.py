@@ -85,12 +85,17 @@ async def assert_cost_per_event_does_not_grow(
     few: tuple[Event, ...],
     many: tuple[Event, ...],
 ) -> None:
-    of_few, of_many = await lowest(measure, few), await lowest(measure, many)
-    grown = {
-        name: (of_few[name], of_many[name])
-        for name in of_few
-        if of_many[name] > FACTOR * of_few[name]
-    }
+    of_few = await lowest(measure, few)
+    # Noise only adds to a cost, so one measurement without growth is enough.
+    for _ in range(3):
+        of_many = await measure(many)
+        grown = {
+            name: (of_few[name], of_many[name])
+            for name in of_few
+            if of_many[name] > FACTOR * of_few[name]
+        }
+        if not grown:
+            break
     assert grown == {}
 
 
