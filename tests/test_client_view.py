@@ -503,11 +503,12 @@ def test_hypercorn_cuts_off_a_denial_response_that_has_begun(
 
 
 def test_client_view_goes_on_after_a_malformed_event_as_if_it_had_raised() -> None:
-    for phase, ends in ENDINGS.items():
-        as_if_raised = [effect.outcome for effect in ends.raises]
+    for phase, (raises, _) in ENDINGS.items():
+        as_if_raised = [effect.outcome for effect in raises]
         for rule in itertools.chain(*RULES[phase].values()):
             if rule.description == MALFORMED_EVENT:
-                for effect, outcome in zip(rule.effects, as_if_raised):
+                effects = rule.daphne, rule.uvicorn, rule.hypercorn
+                for effect, outcome in zip(effects, as_if_raised, strict=True):
                     ends_it = effect.is_error and effect.outcome == outcome
                     assert ends_it or effect in (sent, nothing, unreported)
 

@@ -303,7 +303,7 @@ def ddtrace() -> Iterator[None]:
         async def traced_coro() -> Any:
             return await coro
 
-        traced = traced_coro()
+        traced: Any = traced_coro()
         traced.__name__, traced.__qualname__ = coro.__name__, coro.__qualname__
         return original(self, traced, **kwargs)
 

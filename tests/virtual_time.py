@@ -93,7 +93,7 @@ class VirtualTime:
         self.called_by_thread.clear()
         executor.submit(call)
         if is_free:
-            self.called_by_thread.wait()
+            self.called_by_thread.wait(30)  # longer than any, but not forever
         return future
 
     def take_turn(self) -> None:
@@ -129,14 +129,8 @@ class VirtualTime:
         super().close()  # type: ignore[misc]
 
 
-class PlainLoop(VirtualTime, asyncio.SelectorEventLoop):
-    pass
-
-
-class UvLoop(VirtualTime, uvloop.Loop):
-    pass
-
-
+PlainLoop: Any = type("PlainLoop", (VirtualTime, asyncio.SelectorEventLoop), {})
+UvLoop: Any = type("UvLoop", (VirtualTime, uvloop.Loop), {})
 #: None before Python 3.12.
 EAGER: Any = getattr(asyncio, "eager_task_factory", None)
 LOOPS = ("plain", *(["eager"] if EAGER else []), "uvloop", "debug")

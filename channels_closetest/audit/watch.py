@@ -24,7 +24,7 @@ import channels_closetest
 
 from ..application import Application, RecordingQueue
 from ..communicator import RecordingWebsocketCommunicator
-from ..explain import belongs_to, scope_of, without_our_frames
+from ..explain import belongs_to, without_our_frames
 from ..places import is_library
 from ..servers.connection import client_of
 from ..servers.replay import Finding, Replay
@@ -175,7 +175,7 @@ class Watcher:
         self, communicator: RecordingWebsocketCommunicator, place: Place | None
     ) -> None:
         run = communicator._application
-        recording, scope = run.conversation.recording, scope_of(communicator)
+        recording, scope = run.conversation.recording, vars(communicator).get("scope")
         watched = self._watched_of(communicator)
         if watched.replay is None:
             watched.replay = Replay(
