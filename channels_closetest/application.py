@@ -12,9 +12,9 @@ import math
 import types
 from asyncio import current_task  # at import, before a test patches it
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from traceback import StackSummary
-from typing import Any, TypeVar
+from typing import Any, Self
 from weakref import ref
 
 from channels.testing import ApplicationCommunicator
@@ -26,8 +26,6 @@ from .recording import Crash, Direction, Ending, Outcome, Recording, event_type
 from .servers.rules import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
 from .text.failures import OTHER_LOOP, RawCall, Stuck, format_suppressing
-
-_Communicator = TypeVar("_Communicator", bound="RecordingApplicationCommunicator")
 
 #: Seconds that an application has to stop, as in ``disconnect()``: after
 #: ``websocket.disconnect``, and after each cancellation.
@@ -45,17 +43,19 @@ class RecordingQueue(asyncio.Queue[Any]):
 
     #: The event loop of the application, once it is started.
     loop: asyncio.AbstractEventLoop | None = None
-    #: Return the tasks that send into this queue besides the application.
-    senders: Callable[[], StartedTasks | None] = staticmethod(lambda: None)
     #: How many events have been put into it.
     put_count = 0
     _queue: deque[Any]  # which asyncio.Queue makes
     _waiters: Sequence[asyncio.Future[bool]] = ()
 
-    def __init__(self, recording: Recording, direction: Direction) -> None:
+    def __init__(
+        self, recording: Recording, direction: Direction, started: StartedTasks
+    ) -> None:
         super().__init__()
         self._recording = recording
         self._direction = direction
+        # Weakly: it holds exceptions, whose frames hold the queue.
+        self._started = ref(started)
 
     async def put(self, item: object) -> None:
         self.put_nowait(item)  # it is never full
@@ -64,9 +64,9 @@ class RecordingQueue(asyncio.Queue[Any]):
 
     def _put(self, item: object) -> None:
         self.put_count += 1
-        senders = self.senders()
+        started = self._started()
         # Most applications start no task.
-        task = senders.current() if senders is not None and senders.count else 0
+        task = started.current() if started is not None and started.count else 0
         self._recording.add(self._direction, item, task)
         self._queue.append(item)
         if self._waiters:
@@ -86,6 +86,13 @@ class RecordingQueue(asyncio.Queue[Any]):
         for waiter in self._waiters:
             _set(waiter, True)
 
+    def own_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running event loop, which must be the application's."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            raise RuntimeError(OTHER_LOOP)
+        return loop
+
     # A generator that can be awaited, which takes a turn with a plain yield. That is
     # not asyncio.sleep(0), because tests patch it, and a coroutine would cost more.
     @types.coroutine
@@ -102,9 +109,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         """
         if condition():
             return True
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            raise RuntimeError(OTHER_LOOP)
+        loop = self.own_loop()
         # The clock of the event loop, because that of the test may be frozen.
         deadline = None if timeout is None else loop.time() + timeout
         # Most applications answer within one turn of the event loop, and a turn costs
@@ -116,31 +121,25 @@ class RecordingQueue(asyncio.Queue[Any]):
         if condition():
             yield
         while not condition():
-            if not (yield from self._wait_for_change(loop, deadline)):
-                return False
+            waiter: asyncio.Future[bool] = loop.create_future()
+            timer = None
+            if deadline is not None:
+                timer = loop.call_at(deadline, _set, waiter, False)
+            self._waiters = [*self._waiters, waiter]
+            try:
+                if not (yield from waiter):
+                    return False
+            finally:
+                self._waiters = [it for it in self._waiters if it is not waiter]
+                if timer is not None:
+                    timer.cancel()
             if deadline is not None and loop.time() >= deadline:
                 return condition()
         return True
 
-    @types.coroutine
-    def _wait_for_change(
-        self, loop: asyncio.AbstractEventLoop, deadline: float | None
-    ) -> Generator[Any, Any, bool]:
-        """Return True after an event or ``wake()``, and False at the deadline."""
-        waiter: asyncio.Future[bool] = loop.create_future()
-        timer = None
-        if deadline is not None:
-            timer = loop.call_at(deadline, _set, waiter, False)
-        self._waiters = [*self._waiters, waiter]
-        try:
-            return (yield from waiter)
-        finally:
-            self._waiters = [it for it in self._waiters if it is not waiter]
-            if timer is not None:
-                timer.cancel()
-
 
 def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
+    """Let ``wait_until()`` go on: after a change, or else at its deadline."""
     if not waiter.done():
         waiter.set_result(changed)
 
@@ -155,7 +154,6 @@ class Application:
     task: asyncio.Task[Any] | None = None
     #: Of its own coroutine. Above it, a traceback has frames of the test.
     _code: types.CodeType | None = None
-    started: StartedTasks
     #: Where it was waiting when a call cancelled it.
     stuck: Stuck | None = None
     #: Where it was waiting after it had suppressed its cancellation.
@@ -173,35 +171,27 @@ class Application:
         #: The outermost calls in progress, by their tasks.
         self.calls: dict[asyncio.Task[Any] | None, RawCall] = {}
         self.conversation = Conversation()
+        self.started = started = StartedTasks()
         recording = self.conversation.recording
-        self.input_queue = RecordingQueue(recording, "receive")
-        self.output_queue = RecordingQueue(recording, "send")
+        self.input_queue = RecordingQueue(recording, "receive", started)
+        self.output_queue = RecordingQueue(recording, "send", started)
 
     # How it starts, and how it ends.
 
-    def start(self, create: Callable[[], asyncio.Task[Any]]) -> None:
-        """Create its task, and watch that and the tasks that it starts."""
-        # Before its first step, which an eager task takes when it is created.
-        spare_transactions()
-        self.task = task = create()
+    def start(self, task: asyncio.Task[Any]) -> None:
+        """Watch its task, which has been created, and the tasks that it starts."""
+        self.task = task
         self.output_queue.loop = task.get_loop()
-        self.started = started = StartedTasks(task, self.output_queue.wake)
-        # Weakly: it holds exceptions, whose frames hold the queue.
-        self.output_queue.senders = ref(started)
-        application = ref(self)
-
-        def ended(task: asyncio.Task[Any]) -> None:
-            started.leave()
-            if (it := application()) is not None:
-                it.ending
-                it.output_queue.wake()
-
-        if task.done():  # eager; then get_coro() is None, and crashes Python 3.12.1
-            ended(task)
-        else:
+        self.started.follow(task, self.output_queue.wake)
+        if not task.done():  # if eager; then get_coro() crashes Python 3.12.1
             self._code = getattr(task.get_coro(), "cr_code", None)
-            # Before anything that awaits the task adds a callback of its own.
-            task.add_done_callback(ended)
+        # Before anything that awaits the task adds a callback of its own.
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.started.leave(task)
+        self.ending
+        self.output_queue.wake()
 
     def leave(self) -> None:
         """The task that runs is about to disconnect, or to wait for the end."""
@@ -238,23 +228,10 @@ class Application:
     @property
     def crash(self) -> Crash | None:
         """What the application has raised."""
-        ending, task = self.ending, self.task
-        if ending is None or task is None or ending.outcome != "raised":
-            return None
-        exception = peek_exception(task)
-        if exception is None:
+        exception = peek_exception(self.task)
+        if exception is None or self.is_forced:
             return None
         return Crash(exception, find_crash_place(exception, self._code))
-
-    @property
-    def crashed_tasks(self) -> tuple[Crash, ...]:
-        """What the tasks that the application has started have raised."""
-        return () if self.task is None else tuple(self.started.crashes)
-
-    @property
-    def running_tasks(self) -> list[asyncio.Task[Any]]:
-        """The tasks that the application has started and that are still running."""
-        return [] if self.task is None else self.started.running()
 
     def raise_if_ended(self) -> None:
         """Raise what the application has raised, or that it was cancelled."""
@@ -271,10 +248,9 @@ class Application:
 
     # Waiting for it.
 
-    @types.coroutine
     def wait_for_output(
         self, ready: Callable[[], bool], timeout: float | None
-    ) -> Generator[Any, Any, bool]:
+    ) -> Awaitable[bool]:
         """Wait until ``ready()``, or until nothing more can come.
 
         Nothing can come when the application has raised, or has ended and so have the
@@ -292,20 +268,13 @@ class Application:
                 return True
             if was_running and self.left_by and self.left_by() is not task:
                 return False
-            return ending.outcome != "returned" or not self.running_tasks
+            return ending.outcome != "returned" or not self.started.running()
 
-        return (
-            yield from self.output_queue.wait_until(
-                lambda: ready() or is_over(), timeout
-            )
-        )
+        return self.output_queue.wait_until(lambda: ready() or is_over(), timeout)
 
-    @types.coroutine
-    def wait_until_ended(self, timeout: float | None) -> Generator[Any, Any, None]:
+    def wait_until_ended(self, timeout: float | None) -> Awaitable[bool]:
         """Wait until the application has ended."""
-        yield from self.output_queue.wait_until(
-            lambda: self.ending is not None, timeout
-        )
+        return self.output_queue.wait_until(lambda: self.ending is not None, timeout)
 
     # Ending it.
 
@@ -320,7 +289,7 @@ class Application:
         task = self.task
         if task is None or self.ending is not None:
             return
-        self.assert_own_loop()
+        self.output_queue.own_loop()
         self.cancelled_by = self.calls.get(current_task())
         self.stuck = find_stuck(task, self.started)
         cancelled: asyncio.CancelledError | None = None
@@ -345,18 +314,13 @@ class Application:
         if cancelled is not None:
             raise cancelled
         if self.ending is None:
-            raise AssertionError(format_suppressing(self.suppressing, False))
+            self.assert_stopped()
 
     def assert_stopped(self) -> None:
         """Raise ``AssertionError`` if the application suppressed its cancellation."""
         if self.is_forced:
             has_stopped = self.ending is not None
             raise AssertionError(format_suppressing(self.suppressing, has_stopped))
-
-    def assert_own_loop(self) -> None:
-        """Raise ``RuntimeError`` in any event loop but the application's."""
-        if self.task and self.task.get_loop() is not asyncio.get_running_loop():
-            raise RuntimeError(OTHER_LOOP)
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -388,19 +352,16 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     _application: Application
 
-    def __new__(
-        cls: type[_Communicator], *args: object, **kwargs: object
-    ) -> _Communicator:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         # Not in a constructor, because subclasses skip them.
         communicator = super().__new__(cls)
         communicator._application = Application()
         return communicator
 
-    def __init__(self, application: Any, scope: Any) -> None:
-        # Not super(), which is WebsocketCommunicator: a subclass that skips that
-        # constructor by super(WebsocketCommunicator, self).__init__(application, scope)
-        # arrives here, because with the changed import the name is our class.
-        ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
+    # A subclass that skips the constructor of WebsocketCommunicator calls
+    # super(WebsocketCommunicator, self).__init__(application, scope). With the changed
+    # import, that name is our class, and this is what it calls.
+    __init__ = ApplicationCommunicator.__init__
 
     @property
     def input_queue(self) -> asyncio.Queue[Any]:
@@ -412,10 +373,12 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     @property
     def future(self) -> asyncio.Task[Any]:
-        if self._future is None:
-            parent: Any = super()
-            self._application.start(lambda: parent.future)
-        task: asyncio.Task[Any] = self._future  # type: ignore[assignment]
+        task = self._application.task
+        if task is None:
+            # Before its first step, which an eager task takes when it is created.
+            spare_transactions()
+            task = super().future
+            self._application.start(task)
         return task
 
     def _scaled(self, timeout: float | None) -> float | None:
@@ -501,13 +464,10 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         application, future = self._application, self.future
         application.leave()
         # If this call is cancelled, it cancels the application, as the parent does.
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await application.wait_until_ended(self._scaled(timeout))
-        except asyncio.CancelledError:
-            pass
-        if application.ending is None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await application.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await application.stop()
         application.assert_stopped()
         if not future.cancelled():
             future.result()

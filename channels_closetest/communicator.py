@@ -172,7 +172,7 @@ class RecordingWebsocketCommunicator(
 
         In the order in which they were started; of many, the last 100.
         """
-        return self._application.running_tasks
+        return self._application.started.running()
 
     def __repr__(self) -> str:
         application = self._application
@@ -465,7 +465,7 @@ class RecordingWebsocketCommunicator(
             return
         try:
             if application.ending is None:
-                application.assert_own_loop()
+                application.output_queue.own_loop()
                 replay = replay_of(self)
                 connection = replay.connection
                 if connection.phase != "client_left":

@@ -95,7 +95,7 @@ def _failure(application: Application, call: RawCall) -> Failure:
         frames=len(conversation.pre_close_messages) - conversation.kept_before,
         queued=queue.qsize(),
         crash=application.crash,
-        crashed_tasks=application.crashed_tasks,
+        crashed_tasks=tuple(application.started.crashes),
         stuck=application.find_stuck(),
         suppressing=application.suppressing,
         cancelled_by=Call(*cancelled_by) if cancelled_by else None,
@@ -198,13 +198,13 @@ def transcript_of(
     communicator: RecordingApplicationCommunicator, servers: tuple[str, ...]
 ) -> Transcript:
     application, scope = communicator._application, vars(communicator).get("scope")
-    running = application.running_tasks if application.ending is not None else []
+    running = application.started.running() if application.ending is not None else []
     about = About(
         format_path(scope),
         servers,
         client_of(scope),
         application.crash,
-        application.crashed_tasks,
+        tuple(application.started.crashes),
         tuple(map(format_task, running)),
     )
     return Transcript(application.conversation.recording, about)

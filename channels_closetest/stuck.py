@@ -28,30 +28,22 @@ _COROUTINES = (
 
 def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     """Return where an application, and the tasks that it has started, are waiting."""
-    stacks = [find_stack(task) for task in started.running()]
+    tasks = [find_stack(task) for task in started.running()]
     frames = list(_coroutine_frames(application.get_coro()))
     codes = [frame.f_code for frame in frames]
     if SyncToAsync.__call__.__code__ not in codes:
         is_idle = _waits_for_event(frames)
-        own = [] if is_idle else [_stack(frames)]
-        return Stuck(is_idle, [*own, *stacks])
+        return Stuck(is_idle, tasks if is_idle else [_stack(frames), *tasks])
     # asgiref runs a function (its local ``child``) in a thread. Show that thread's
     # frames.
-    call = codes.index(SyncToAsync.__call__.__code__)
-    child = frames[call].f_locals.get("child")
-    own_frames = frames[: call + 1]
-    threads = list(_thread_frames())
-    for functions, in_thread in threads:
+    del frames[codes.index(SyncToAsync.__call__.__code__) + 1 :]
+    child = frames[-1].f_locals.get("child")
+    busy: list[FrameType] = []
+    for functions, in_thread in _thread_frames():
         if child is not None and child in functions:
-            own = [_stack([*own_frames, *in_thread])]
-            return Stuck(False, [*own, *stacks])
-    busy = [frame for _, in_thread in threads for frame in in_thread]
-    return Stuck(
-        False,
-        [_stack(own_frames), *stacks],
-        threads=_stack(busy),
-        is_thread_known=child is not None,
-    )
+            return Stuck(False, [_stack([*frames, *in_thread]), *tasks])
+        busy += in_thread
+    return Stuck(False, [_stack(frames), *tasks], _stack(busy), child is not None)
 
 
 def find_stack(task: Task[Any]) -> traceback.StackSummary:
@@ -71,22 +63,23 @@ class StartedTasks:
     #: Limits what one application makes us remember.
     LIMIT = 100
 
-    #: What the tasks have raised.
-    crashes: Sequence[Crash] = ()
-    _tasks: Sequence[ref[Task[Any]]] = ()
     #: How many tasks the application has started.
     count = 0
+    #: What they have raised.
+    crashes: Sequence[Crash] = ()
+    _tasks: Sequence[ref[Task[Any]]] = ()
+    _factory: _TaskFactory
+    _changed: Callable[[], None]
 
-    def __init__(self, application: Task[Any], changed: Callable[[], None]) -> None:
-        loop = application.get_loop()
+    def follow(self, application: Task[Any], changed: Callable[[], None]) -> None:
+        """Watch a new application. ``changed`` is called when a task has ended."""
+        loop, self._changed = application.get_loop(), changed
         factory: Any = loop.get_task_factory()
         if type(factory) is not _TaskFactory:
             factory = _TaskFactory(loop, factory)
             loop.set_task_factory(factory)
-        self._factory: _TaskFactory = factory
-        self._application = factory.watch(application, (self, 0))
-        #: Called when a task has ended.
-        self._changed = changed
+        self._factory = factory
+        factory.applications.add(factory.watch(application, (self, 0)))
 
     def add(self, task: Task[Any]) -> None:
         self.count += 1
@@ -100,22 +93,19 @@ class StartedTasks:
         The application itself is none, and neither is the task of asgiref from which
         a sync consumer sends.
         """
-        task = current_task(self._factory.loop)
-        if task is None:
-            return 0
-        started, number = self._factory.origins.get(ref(task), _UNKNOWN)
+        started, number = self._factory.current_origin()
         return number if started is self else 0
 
     def running(self) -> list[Task[Any]]:
         tasks = [reference() for reference in self._tasks]
         return [task for task in tasks if task is not None and not task.done()]
 
-    def leave(self) -> None:
-        """The application has ended."""
-        self._factory.forget(self._application)
+    def leave(self, task: Task[Any]) -> None:
+        """A task, or the application, has ended."""
+        self._factory.forget(ref(task))
 
     def _ended(self, task: Task[Any]) -> None:
-        self._factory.forget(ref(task))
+        self.leave(task)
         exception = peek_exception(task)
         if exception is not None:
             crash = Crash(exception, find_crash_place(exception, None))
@@ -127,7 +117,6 @@ class StartedTasks:
 #: them from 1. The application itself has the number 0.
 _Origin = tuple[StartedTasks | None, int]
 _UNKNOWN: _Origin = (None, 0)
-_FORGOTTEN: _Origin = (None, -1)
 
 
 class _TaskFactory:
@@ -136,8 +125,8 @@ class _TaskFactory:
     def __init__(self, loop: asyncio.AbstractEventLoop, before: Any) -> None:
         self.loop = loop
         self.before = before
-        #: How many applications are running.
-        self.running = 0
+        #: The applications that are running.
+        self.applications: set[ref[Task[Any]]] = set()
         #: Of each running application, and of each of its tasks. Not a
         #: WeakKeyDictionary, which takes longer to create than the rest of this class.
         self.origins: dict[ref[Task[Any]], _Origin] = {}
@@ -149,35 +138,34 @@ class _TaskFactory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
     ) -> Task[Any]:
-        task: Task[Any] = (self.before or _make_task)(loop, coroutine, **kwargs)
-        parent = asyncio.current_task(loop)
-        if parent is not None:
-            started, _ = self.origins.get(ref(parent), _UNKNOWN)
-            if started is not None and not _is_called_by_channels():
-                started.add(task)
+        if self.before is None:
+            task = Task(coroutine, loop=loop, **kwargs)
+        else:
+            task = self.before(loop, coroutine, **kwargs)
+        started, _ = self.current_origin()
+        if started is not None and not _is_called_by_channels():
+            started.add(task)
         return task
+
+    def current_origin(self) -> _Origin:
+        """Return the origin of the task that is running."""
+        task = current_task(self.loop)
+        return _UNKNOWN if task is None else self.origins.get(ref(task), _UNKNOWN)
 
     def watch(self, task: Task[Any], origin: _Origin) -> ref[Task[Any]]:
         """Remember the origin of a task, until it has ended or is destroyed."""
-        # Its done callbacks do not run if its event loop is closed before.
+        # Done callbacks do not run if the event loop is closed before.
         reference = ref(task, self.forget)
         self.origins[reference] = origin
-        self.running += origin[1] == 0
         return reference
 
     def forget(self, reference: ref[Task[Any]]) -> None:
-        """Restore the factory before if no other application of the loop is running."""
-        _, number = self.origins.pop(reference, _FORGOTTEN)
-        self.running -= number == 0
+        """Restore the factory before if no application of the loop is running."""
+        self.origins.pop(reference, None)
+        self.applications.discard(reference)
         current: Any = self.loop.get_task_factory()
-        if not self.running and current is self:
+        if not self.applications and current is self:
             self.loop.set_task_factory(self.before)
-
-
-def _make_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
-) -> Task[Any]:
-    return Task(coroutine, loop=loop, **kwargs)
 
 
 def _is_called_by_channels() -> bool:
@@ -189,7 +177,7 @@ def _is_called_by_channels() -> bool:
     return frame is not None and frame.f_code is await_many_dispatch.__code__
 
 
-def peek_exception(task: Task[Any]) -> BaseException | None:
+def peek_exception(task: Task[Any] | None) -> BaseException | None:
     """Return what a task has raised, without marking it as retrieved.
 
     After ``task.exception()``, asyncio does not log what nobody else retrieves.
@@ -245,27 +233,21 @@ def _stack(frames: Iterable[FrameType]) -> traceback.StackSummary:
 
 
 def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
-    while awaitable is not None:
+    while True:
         # Of a coroutine, or of a generator that stands for one.
-        for frame, following in (
-            ("cr_frame", "cr_await"),
-            ("gi_frame", "gi_yieldfrom"),
-        ):
-            if getattr(awaitable, frame, None) is not None:
-                yield getattr(awaitable, frame)
-                awaitable = getattr(awaitable, following)
-                break
-        else:
+        frame = getattr(awaitable, "cr_frame", getattr(awaitable, "gi_frame", None))
+        if frame is None:
             return
+        yield frame
+        is_coroutine = hasattr(awaitable, "cr_await")
+        awaitable = awaitable.cr_await if is_coroutine else awaitable.gi_yieldfrom
 
 
 def _thread_frames() -> Iterator[tuple[tuple[Any, ...], list[FrameType]]]:
     """Yield what each thread of asgiref was given to call, and the frames since."""
-    for frame in sys._current_frames().values():
+    for innermost in sys._current_frames().values():
         above: list[FrameType] = []
-        caller: FrameType | None = frame
-        while caller is not None:
-            if caller.f_code is SyncToAsync.thread_handler.__code__:
-                yield caller.f_locals.get("args", ()), above[::-1]
-            above.append(caller)
-            caller = caller.f_back
+        for frame, _ in traceback.walk_stack(innermost):
+            if frame.f_code is SyncToAsync.thread_handler.__code__:
+                yield frame.f_locals.get("args", ()), above[::-1]
+            above.append(frame)
