@@ -37,8 +37,8 @@ MAX_CANCELLATIONS = 3
 class RecordingQueue(asyncio.Queue[Any]):
     """Records every event that is put into it, and wakes whoever waits for a change.
 
-    The application holds its queues. They hold the recording and nothing else: if they
-    held the communicator, dropping it could no longer stop the application.
+    The application holds its queues. They hold the recording, and not the communicator:
+    otherwise dropping that could no longer stop the application.
     """
 
     #: The event loop of the application, once it is started.

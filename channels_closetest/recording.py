@@ -6,10 +6,11 @@ absent, and reading it never raises.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -97,19 +98,15 @@ class Recording:
     #: None until the application has ended.
     ending: Ending | None = None
     _start = 0.0
-    # What the first records contain, as many as _read_new_records() has read.
-    _read_count = 0
-    _accepted = False
-    _close: Mapping[str, Any] | None = None
-    _denial: list[Mapping[str, Any]] = (
-        []
-    )  # never changed: _read_new_records() assigns another
+    #: How many records have been searched for ``_answers``.
+    _searched = 0
 
     def __init__(self) -> None:
         #: When it was made, on the clock of now().
         self.made = self.now()
         # Plain tuples: most records of most tests are never looked at.
         self.records: list[RawRecord] = []
+        self._answers: list[Mapping[str, Any]] = []
 
     def add(self, direction: Direction, event: object, task: int = 0) -> None:
         now = self.now()
@@ -124,55 +121,61 @@ class Recording:
     @property
     def accepted(self) -> bool:
         """Whether the application has sent ``websocket.accept``."""
-        self._read_new_records()
-        return self._accepted
+        return bool(self._sent("websocket.accept"))
 
     @property
     def close(self) -> Mapping[str, Any] | None:
         """The first ``websocket.close`` of the application."""
-        self._read_new_records()
-        return self._close
+        return next(iter(self._sent("websocket.close")), None)
 
     @property
     def denial_response(self) -> DenialResponse | None:
         """The first denial response of the application, as far as it has been sent."""
-        self._read_new_records()
-        if not self._denial:
+        start, parts = self._denial()
+        if start is None:
             return None
-        start, *parts = self._denial
         headers = start.get("headers", ())
+        chunks = [plain_bytes(part.get("body", b"")) for part in parts]
         return DenialResponse(
             start.get("status"),  # type: ignore[arg-type]  # whatever was sent
             list(headers) if type(headers) in (list, tuple) else [],
-            b"".join(_chunks(parts)),
+            b"".join(it for it in chunks if type(it) is bytes),
         )
 
     @property
     def denial_in_progress(self) -> bool:
         """Whether a denial response has started, and more of its body is to come."""
-        self._read_new_records()
-        return self._expects_body()
+        start, parts = self._denial()
+        return start is not None and (not parts or has_more_body(parts[-1]))
 
-    def _expects_body(self) -> bool:
-        return bool(self._denial) and (
-            len(self._denial) == 1 or has_more_body(self._denial[-1])
-        )
+    def _denial(self) -> tuple[Mapping[str, Any] | None, list[Mapping[str, Any]]]:
+        """Return the start of the first denial response, and its body in parts."""
+        start, parts = None, []
+        for event in self._sent(_DENIAL_START, _DENIAL_BODY):
+            if event_type(event) == _DENIAL_START:
+                start = event if start is None else start
+            elif start is not None:
+                parts.append(event)
+                if not has_more_body(event):
+                    break
+        return start, parts
 
-    def _read_new_records(self) -> None:
-        """Read each record once, and only when somebody asks: add() stays fast."""
-        start, self._read_count = self._read_count, len(self.records)
-        for direction, event, _, _ in self.records[start : self._read_count]:
-            if direction == "receive":
-                continue
-            kind = event_type(event)
-            if kind == "websocket.accept":
-                self._accepted = True
-            elif kind == "websocket.close" and self._close is None:
-                self._close = event
-            elif kind == "websocket.http.response.start" and not self._denial:
-                self._denial = [event]
-            elif kind == "websocket.http.response.body" and self._expects_body():
-                self._denial.append(event)
+    def _sent(self, *types: str) -> list[Mapping[str, Any]]:
+        """Return the events of these types that the application has sent.
+
+        Each record is searched once, and only when somebody asks: add() stays fast.
+        """
+        new = self.records[self._searched :]
+        self._searched += len(new)
+        for direction, event, *_ in new:
+            if direction == "send" and event_type(event) in _ANSWERS:
+                self._answers.append(event)
+        return [event for event in self._answers if event_type(event) in types]
+
+
+_DENIAL_START = "websocket.http.response.start"
+_DENIAL_BODY = "websocket.http.response.body"
+_ANSWERS = {"websocket.accept", "websocket.close", _DENIAL_START, _DENIAL_BODY}
 
 
 # Reading ASGI events. Types are compared with type(), because __class__ and with it
@@ -202,16 +205,11 @@ def payload(event: Mapping[str, Any]) -> Any:
     subclass was sent, and lazy strings are ``str``, because that is what a client
     receives.
     """
-    return decode(*encoded_payload(event))
-
-
-def encoded_payload(event: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Return a payload that no later change of the event alters; whether it is text."""
     data: Any = event.get("bytes")
-    if data is None:
-        text: Any = event.get("text")
-        return (plain_text(text) if is_lazy(text) else text), True
-    return plain_bytes(data), False
+    if data is not None:
+        return plain_bytes(data)
+    text: Any = event.get("text")
+    return decode(plain_text(text) if is_lazy(text) else text)
 
 
 #: What servers send as a binary payload.
@@ -248,13 +246,14 @@ def plain_text(value: Any) -> Any:
     return value
 
 
-def decode(data: Any, is_text: bool) -> Any:
-    if is_text and issubclass(type(data), str):
+def decode(text: Any) -> Any:
+    """Return what JSON text stands for, and anything else as it is."""
+    if issubclass(type(text), str):
         try:
-            return _json.decode(data)
+            return _json.decode(text)
         except (ValueError, RecursionError):
             pass
-    return data
+    return text
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -268,11 +267,6 @@ _json = json.JSONDecoder(parse_constant=_refuse_constant)
 def has_more_body(event: Mapping[str, Any]) -> bool:
     more = event.get("more_body")
     return issubclass(type(more), int) and bool(more)
-
-
-def _chunks(parts: Iterable[Mapping[str, Any]]) -> list[bytes]:
-    chunks = [plain_bytes(part.get("body", b"")) for part in parts]
-    return [it for it in chunks if type(it) is bytes]
 
 
 def close_code(close: Mapping[str, Any]) -> int:
@@ -301,10 +295,8 @@ def _copy_event(event: Any) -> Any:
         return event  # a mapping of the application's own making
     for key, value in copy.items():
         if type(value) not in _IMMUTABLE:
-            try:
+            with contextlib.suppress(RecursionError):  # it nests too deeply
                 copy[key] = _copy(value)
-            except RecursionError:
-                pass  # it nests too deeply
     return copy
 
 
@@ -319,13 +311,9 @@ def _copy(value: Any) -> Any:
             key: item if type(item) in _IMMUTABLE else _copy(item)
             for key, item in value.items()
         }
-    if kind is list:
-        return [item if type(item) in _IMMUTABLE else _copy(item) for item in value]
-    if kind is tuple:
-        return tuple([_copy(item) for item in value])
-    if kind is bytearray:
-        return bytearray(value)
-    return value
+    if kind is list or kind is tuple:
+        return kind([it if type(it) in _IMMUTABLE else _copy(it) for it in value])
+    return bytearray(value) if kind is bytearray else value
 
 
 def read_only(event: Any) -> Any:

@@ -1,15 +1,17 @@
 """Time and memory per event do not grow with the number of events."""
 
+import asyncio
 import gc
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, Event, body, send, start
+from tests.events import ACCEPT, CLOSE, Event, body, send, start
 from tests.helpers import having_sent, ignore_undeliverable
 
 pytestmark = ignore_undeliverable
@@ -57,6 +59,20 @@ async def seconds_per_strict_call(events: tuple[Event, ...]) -> Costs:
     with measuring(costs, "receive_output()", len(events)):
         for _ in events:
             await communicator.receive_output()
+    return costs
+
+
+async def seconds_per_event_of_wait_closed(events: tuple[Event, ...]) -> Costs:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        for event in events:
+            await send(event)
+            await asyncio.sleep(0)  # the queue is empty each time
+        await send(CLOSE)
+
+    costs: Costs = {}
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    with measuring(costs, "wait_closed()", len(events)):
+        await communicator.wait_closed(timeout=None)
     return costs
 
 
@@ -128,6 +144,12 @@ async def test_time_per_call_of_strict_does_not_grow_with_the_number_of_events()
 ):
     await assert_cost_per_event_does_not_grow(
         seconds_per_strict_call, delivered(200), delivered(2_000)
+    )
+
+
+async def test_time_per_event_of_wait_closed_does_not_grow() -> None:
+    await assert_cost_per_event_does_not_grow(
+        seconds_per_event_of_wait_closed, delivered(1_000), delivered(10_000)
     )
 
 

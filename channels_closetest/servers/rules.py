@@ -224,7 +224,7 @@ def _is_json_to_python_only(text: Any, data: object) -> bool:
     text = plain_text(text)
     is_candidate = data is None and ("NaN" in text or "Infinity" in text)
     # json.loads() raises if it is no JSON to Python either.
-    return is_candidate and json.loads(text) and decode(text, is_text=True) is text
+    return is_candidate and json.loads(text) and decode(text) is text
 
 
 def _is_too_large(text: Any, data: Any) -> bool:
