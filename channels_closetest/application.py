@@ -358,10 +358,11 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         communicator._application = Application()
         return communicator
 
-    # A subclass that skips the constructor of WebsocketCommunicator calls
-    # super(WebsocketCommunicator, self).__init__(application, scope). With the changed
-    # import, that name is our class, and this is what it calls.
-    __init__ = ApplicationCommunicator.__init__
+    def __init__(self, application: Any, scope: Any) -> None:
+        # Not super(), which is WebsocketCommunicator: a subclass that skips that
+        # constructor by super(WebsocketCommunicator, self).__init__(application, scope)
+        # arrives here, because with the changed import the name is our class.
+        ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
 
     @property
     def input_queue(self) -> asyncio.Queue[Any]:

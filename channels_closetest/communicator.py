@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from channels.testing import WebsocketCommunicator
 
@@ -36,31 +36,25 @@ from .text.failures import format_denied, format_no_answer, format_no_match
 from .text.transcript import Transcript, format_progress
 from .text.values import format_path
 
-_Communicator = TypeVar("_Communicator", bound="RecordingWebsocketCommunicator")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
 
 
-class _Recorded(Generic[_Result]):
-    """A property that an attribute of the instance overrides.
+class _Recorded(functools.cached_property[_Result]):
+    """A property that an attribute of the instance overrides; nothing is cached.
 
-    Unlike ``property`` it is a non-data descriptor, so that an attribute set on the
-    instance wins: suites assign attributes of any name.
+    Suites assign attributes of any name.
     """
 
-    def __init__(self, get: Callable[[Any], _Result]) -> None:
-        self._get = get
-        self.__doc__ = get.__doc__
+    if not TYPE_CHECKING:
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> _Recorded[_Result]: ...
+        def __get__(self, instance, owner=None):
+            return self if instance is None else self.func(instance)
 
-    @overload
-    def __get__(self, instance: object, owner: type) -> _Result: ...
 
-    def __get__(
-        self, instance: object | None, owner: type
-    ) -> _Recorded[_Result] | _Result:
-        return self if instance is None else self._get(instance)
+def _constructor(like: _Method) -> Callable[[Callable[..., None]], _Method]:
+    """Let a constructor that passes all arguments on have another one's signature."""
+    return functools.wraps(like)  # type: ignore[return-value]
 
 
 class RecordingWebsocketCommunicator(
@@ -82,25 +76,12 @@ class RecordingWebsocketCommunicator(
     #: Whether a data frame before accept issues a warning. The audit sets it.
     _warns_of_frames = True
 
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            application: Any,
-            path: str,
-            headers: Iterable[tuple[bytes, bytes]] | None = None,
-            subprotocols: Iterable[str] | None = None,
-            spec_version: int | None = None,
-        ) -> None: ...
-
-    else:
-
-        @functools.wraps(WebsocketCommunicator.__init__)
-        def __init__(self, *args, **kwargs):
-            # Whatever was passed, to the class of a library if a subclass inherits from
-            # one, too. Skip RecordingApplicationCommunicator, whose constructor is for
-            # subclasses that skip this one.
-            super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
+    @_constructor(WebsocketCommunicator.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Whatever was passed, to the class of a library if a subclass inherits from
+        # one, too. Skip RecordingApplicationCommunicator, whose constructor is for
+        # subclasses that skip this one.
+        super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
 
     # What is recorded.
 
@@ -215,10 +196,7 @@ class RecordingWebsocketCommunicator(
         conversation.begin_to_keep(self._application.output_queue.taken_count)
         remaining = self.__remaining(timeout)
         await self.send_input({"type": "websocket.connect"})
-        event = await self.receive_output(remaining())
-        while event_type(event) == "websocket.send":
-            conversation.keep(event)
-            event = await self.receive_output(remaining())
+        event = await self.__read_past_frames(remaining)
         response = self.__response(event)
         if event_type(event) == "websocket.http.response.start":
             await self.__receive_denial_body(remaining)
@@ -242,40 +220,38 @@ class RecordingWebsocketCommunicator(
             return False, event.get("status")
         raise AssertionError(format_no_answer(event))
 
-    async def __receive_denial_body(
-        self, remaining: Callable[[], float | None]
-    ) -> None:
+    async def __receive_denial_body(self, remaining: Iterator[float | None]) -> None:
         more_body = True
         while more_body:
             try:
-                event = await self.receive_output(remaining())
+                event = await self.__read_past_frames(remaining)
             except TimeoutError:
                 if self._application.ending and not self._application.is_cancelled:
                     return  # without the rest of the body
                 raise
-            if event_type(event) == "websocket.send":
-                self._application.conversation.keep(event)
-            else:
-                is_body = event_type(event) == "websocket.http.response.body"
-                more_body = is_body and has_more_body(event)
+            is_body = event_type(event) == "websocket.http.response.body"
+            more_body = is_body and has_more_body(event)
 
-    def __remaining(self, timeout: float | None) -> Callable[[], float | None]:
-        """Return a function that returns what is left of a timeout, in seconds.
+    async def __read_past_frames(self, remaining: Iterator[float | None]) -> Any:
+        """Keep data frames, and return the first other event."""
+        while True:
+            event = await self.receive_output(next(remaining))
+            if event_type(event) != "websocket.send":
+                return event
+            self._application.conversation.keep(event)
+
+    def __remaining(self, timeout: float | None) -> Iterator[float | None]:
+        """Yield a timeout, and then each time what is left of it, in seconds.
 
         ``receive_output()`` multiplies that by the ``timeout_factor``.
         """
-        factor, start = self.timeout_factor, None
-
-        def remaining() -> float | None:
-            nonlocal start
-            if timeout is None:
-                return None
-            # The clock of the event loop, because that of the test may be frozen.
-            now = asyncio.get_running_loop().time()
-            start = now if start is None else start
-            return max(0.0, timeout - (now - start) / factor) if factor else 0.0
-
-        return remaining
+        # The clock of the event loop, because that of the test may be frozen.
+        clock, factor = asyncio.get_running_loop().time, self.timeout_factor
+        start, left = clock(), timeout
+        while True:
+            yield left
+            if timeout is not None and factor:
+                left = max(0.0, timeout - (clock() - start) / factor)
 
     @explained
     async def wait_closed(self, timeout: float | None = 1) -> int:
@@ -304,7 +280,7 @@ class RecordingWebsocketCommunicator(
                     return close_code(recording.close)
                 if recording.denial_response is not None:
                     raise AssertionError(format_denied(recording.denial_response))
-            event = await self.receive_output(remaining())
+            event = await self.receive_output(next(remaining))
             if event_type(event) == "websocket.send":
                 conversation.keep(event)
             elif event_type(event) == "websocket.close":
@@ -351,10 +327,9 @@ class RecordingWebsocketCommunicator(
                     for _ in range(first, position + 1):
                         queue.get_nowait()
                     return [payloads[it] for it in range(first, position + 1)]
-            application.raise_if_ended()
             position = seen = queue.put_count
             in_time = await application.wait_for_output(
-                lambda: queue.put_count > seen, self._scaled(remaining())
+                lambda: queue.put_count > seen, self._scaled(next(remaining))
             )
             if not in_time or queue.put_count == seen:
                 application.raise_if_ended()
@@ -429,7 +404,7 @@ class RecordingWebsocketCommunicator(
                 explain(exception, self, (type(self).stop, (), {}, 1))
             raise
 
-    async def __aenter__(self: _Communicator) -> _Communicator:
+    async def __aenter__(self) -> Self:
         """Return the communicator, not connected: a test may expect a rejection."""
         return self
 
@@ -474,11 +449,9 @@ class RecordingWebsocketCommunicator(
                     )
                 await application.wait_until_ended(self._scaled(SHUTDOWN_TIMEOUT))
         finally:
-            try:
-                await application.stop()
-            finally:
-                application.is_left = True
-                application.output_queue.wake()
+            application.is_left = True
+            application.output_queue.wake()
+            await application.stop()
         application.assert_stopped()
 
     @explained
