@@ -12,7 +12,7 @@ import math
 import types
 from asyncio import current_task  # at import, before a test patches it
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from traceback import StackSummary
 from typing import Any, Self
 from weakref import ref
@@ -46,7 +46,6 @@ class RecordingQueue(asyncio.Queue[Any]):
     #: How many events have been put into it.
     put_count = 0
     _queue: deque[Any]  # which asyncio.Queue makes
-    _waiters: Sequence[asyncio.Future[bool]] = ()
 
     def __init__(
         self, recording: Recording, direction: Direction, started: StartedTasks
@@ -56,6 +55,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._direction = direction
         # Weakly: it holds exceptions, whose frames hold the queue.
         self._started = ref(started)
+        self._waiters: list[asyncio.Future[bool]] = []
 
     async def put(self, item: object) -> None:
         self.put_nowait(item)  # it is never full
@@ -93,55 +93,46 @@ class RecordingQueue(asyncio.Queue[Any]):
             raise RuntimeError(OTHER_LOOP)
         return loop
 
-    # A generator that can be awaited, which takes a turn with a plain yield. That is
-    # not asyncio.sleep(0), because tests patch it, and a coroutine would cost more.
-    @types.coroutine
-    def wait_until(
+    async def wait_until(
         self, condition: Callable[[], bool], timeout: float | None
-    ) -> Generator[Any, Any, bool]:
+    ) -> bool:
         """Wait until ``condition()`` is true.
 
         It is checked after every event and every ``wake()``. Return False if
-        ``timeout`` (in seconds, None for no limit) expires first. A timeout of 0 or
-        less expires after one turn of the event loop, even if the condition has become
-        true in it, as with the parent class. Raise ``RuntimeError`` in any event loop
-        but the application's. If this call is cancelled, nothing is lost.
+        ``timeout`` (in seconds, None for no limit) expires first. Raise
+        ``RuntimeError`` in any event loop but the application's. If this call is
+        cancelled, nothing is lost.
         """
         if condition():
             return True
-        loop = self.own_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            raise RuntimeError(OTHER_LOOP)
         # The clock of the event loop, because that of the test may be frozen.
         deadline = None if timeout is None else loop.time() + timeout
-        # Most applications answer within one turn of the event loop, and a turn costs
-        # no timer. One more follows, because the parent's Queue.get() also returns a
-        # turn after the event was put, and tests rely on what runs in that turn.
-        yield
-        if timeout is not None and timeout <= 0:
-            return False
-        if condition():
-            yield
-        while not condition():
+        # Like the parent's Queue.get() below asyncio.timeout(), which costs more: what
+        # the application has scheduled before it sent has run by then.
+        while True:
             waiter: asyncio.Future[bool] = loop.create_future()
-            timer = None
-            if deadline is not None:
+            timer: asyncio.Handle | None = None
+            if deadline is not None and deadline > loop.time():
                 timer = loop.call_at(deadline, _set, waiter, False)
-            self._waiters = [*self._waiters, waiter]
+            elif deadline is not None:
+                timer = loop.call_soon(_set, waiter, False)
+            self._waiters.append(waiter)
             try:
-                if not (yield from waiter):
-                    return False
+                in_time = await waiter
             finally:
-                self._waiters = [it for it in self._waiters if it is not waiter]
+                self._waiters.remove(waiter)
                 if timer is not None:
                     timer.cancel()
-            if deadline is not None and loop.time() >= deadline:
-                return condition()
-        return True
+            if not in_time or condition():
+                return in_time
 
 
-def _set(waiter: asyncio.Future[bool], changed: bool) -> None:
-    """Let ``wait_until()`` go on: after a change, or else at its deadline."""
+def _set(waiter: asyncio.Future[bool], has_changed: bool) -> None:
     if not waiter.done():
-        waiter.set_result(changed)
+        waiter.set_result(has_changed)
 
 
 class Application:

@@ -45,7 +45,8 @@ def explained(method: _Method) -> _Method:
             return await method(self, *args, **kwargs)
         calls[task] = this = method, args, kwargs, self.timeout_factor
         try:
-            _check_attributes(self)
+            if self.servers is not SERVERS or self.timeout_factor != 1:
+                _check_attributes(self)
             result = await method(self, *args, **kwargs)
             if self.strict:
                 _fail_on_undeliverable(self)
