@@ -415,15 +415,20 @@ def compare(
     """Run the program with both classes, and return the first difference."""
     parent = Run(program, WebsocketCommunicator, loop_kind)()
     ours = Run(program, cls, loop_kind, parent)()
-    if ours.replaced:
+    found = compare_seen(parent, ours, has_threads(program))
+    if found is None and ours.replaced:
         return Difference(tuple(ours.replaced), f"  replaced: {ours.replaced}")
+    return found
+
+
+def compare_seen(parent: Seen, ours: Seen, has_threads: bool) -> Difference | None:
     missing = Entry(-1, "nobody", "nothing")
     pairs = itertools.zip_longest(parent.log, ours.log, fillvalue=missing)
     for number, (its, our) in enumerate(pairs):
         if is_same(its, our):
             continue
         before = [*parent.log[:number], its, our]
-        if has_threads(program):
+        if has_threads:
             before = [*parent.log, *ours.log]
         fork = Fork(its, our, before, parent.log)
         if any(is_intended(fork) for is_intended in INTENDED):
