@@ -94,7 +94,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         return loop
 
     async def wait_until(
-        self, condition: Callable[[], bool], timeout: float | None
+        self, condition: Callable[[], object], timeout: float | None
     ) -> bool:
         """Wait until ``condition()`` is true.
 
@@ -105,9 +105,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         """
         if condition():
             return True
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            raise RuntimeError(OTHER_LOOP)
+        loop = self.own_loop()
         # The clock of the event loop, because that of the test may be frozen.
         deadline = None if timeout is None else loop.time() + timeout
         # Like the parent's Queue.get() below asyncio.timeout(), which costs more: what
@@ -240,7 +238,7 @@ class Application:
     # Waiting for it.
 
     def wait_for_output(
-        self, ready: Callable[[], bool], timeout: float | None
+        self, ready: Callable[[], object], timeout: float | None
     ) -> Awaitable[bool]:
         """Wait until ``ready()``, or until nothing more can come.
 
@@ -406,9 +404,8 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         application, queue = self._application, self._application.output_queue
         application.raise_if_ended()
         if queue.empty():
-            in_time = await application.wait_for_output(
-                lambda: not queue.empty(), self._scaled(timeout)
-            )
+            seconds = self._scaled(timeout)
+            in_time = await application.wait_for_output(queue.qsize, seconds)
             if not in_time and application.ending is None:
                 await application.stop()
                 if application.is_cancelled:
@@ -440,7 +437,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             # passed, and before only after the whole of a burst.
             start, interval = loop.time(), max(interval, 0.0)
             last = math.ceil(timeout / interval) * interval if interval else timeout
-            await application.wait_for_output(lambda: not queue.empty(), last)
+            await application.wait_for_output(queue.qsize, last)
             if interval and not queue.empty():
                 rest = -(loop.time() - start) % interval
                 await queue.wait_until(lambda: False, rest)
@@ -458,8 +455,9 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         # If this call is cancelled, it cancels the application, as the parent does.
         with contextlib.suppress(asyncio.CancelledError):
             await application.wait_until_ended(self._scaled(timeout))
-        with contextlib.suppress(asyncio.CancelledError):
-            await application.stop()
+        if application.ending is None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await application.stop()
         application.assert_stopped()
         if not future.cancelled():
             future.result()

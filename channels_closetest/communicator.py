@@ -158,17 +158,13 @@ class RecordingWebsocketCommunicator(
     def __repr__(self) -> str:
         application = self._application
         conversation, ending = application.conversation, application.ending
-        if application.task is None:
-            status = "not started"
-        elif ending is None:
-            status = "running"
-        else:
-            status = "cancelled" if application.task.cancelled() else "ended"
-        progress = format_progress(conversation.recording)
+        status = "not started" if application.task is None else "running"
+        if ending is not None:
+            status = "cancelled" if ending.outcome.startswith("cancelled") else "ended"
+        progress = ", ".join([*format_progress(conversation.recording), status])
         return (
-            f"<{type(self).__name__} {format_path(vars(self).get('scope'))}: "
-            f"{', '.join([*progress, status])}, pre_close_messages: "
-            f"{len(conversation.pre_close_messages)}>"
+            f"<{type(self).__name__} {format_path(vars(self).get('scope'))}:"
+            f" {progress}, pre_close_messages: {len(conversation.pre_close_messages)}>"
         )
 
     # What it does.
@@ -314,11 +310,11 @@ class RecordingWebsocketCommunicator(
         # By their position among all events, because the calls of other tasks may
         # receive some of them meanwhile.
         payloads: dict[int, Any] = {}
-        position = queue.taken_count
+        seen = queue.taken_count
         application.raise_if_ended()
         while True:
             first = queue.taken_count
-            for position in range(max(first, position), queue.put_count):
+            for position in range(max(first, seen), queue.put_count):
                 event = queue.peek(position - first)
                 if event_type(event) != "websocket.send":
                     raise AssertionError(format_no_match(event, position - first))
@@ -327,7 +323,7 @@ class RecordingWebsocketCommunicator(
                     for _ in range(first, position + 1):
                         queue.get_nowait()
                     return [payloads[it] for it in range(first, position + 1)]
-            position = seen = queue.put_count
+            seen = queue.put_count
             in_time = await application.wait_for_output(
                 lambda: queue.put_count > seen, self._scaled(next(remaining))
             )

@@ -219,10 +219,8 @@ BYTES_LIKE = (bytes, bytearray, memoryview)
 def plain_bytes(data: Any) -> Any:
     """Return data as ``bytes``, also where something like ``bytes`` was sent."""
     if type(data) is not bytes and issubclass(type(data), BYTES_LIKE):
-        try:
+        with contextlib.suppress(ValueError):  # a memoryview that has been released
             return bytes(memoryview(data))
-        except ValueError:
-            pass  # a memoryview that has been released
     return data
 
 
@@ -239,20 +237,17 @@ def plain_text(value: Any) -> Any:
     if issubclass(type(value), str):
         return str.__str__(value)
     if is_lazy(value):
-        try:
+        # The function behind it is the application's own.
+        with contextlib.suppress(Exception):
             return str(value)
-        except Exception:
-            pass  # the function behind it is the application's own
     return value
 
 
 def decode(text: Any) -> Any:
     """Return what JSON text stands for, and anything else as it is."""
     if issubclass(type(text), str):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             return _json.decode(text)
-        except (ValueError, RecursionError):
-            pass
     return text
 
 
@@ -307,12 +302,9 @@ def _copy(value: Any) -> Any:
     """Copy built-in containers only, which runs no code of the application."""
     kind = type(value)
     if kind is dict:
-        return {
-            key: item if type(item) in _IMMUTABLE else _copy(item)
-            for key, item in value.items()
-        }
+        return {key: _copy(item) for key, item in value.items()}
     if kind is list or kind is tuple:
-        return kind([it if type(it) in _IMMUTABLE else _copy(it) for it in value])
+        return kind(map(_copy, value))
     return bytearray(value) if kind is bytearray else value
 
 
