@@ -55,7 +55,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._direction = direction
         # Weakly: it holds exceptions, whose frames hold the queue.
         self._started = ref(started)
-        self._waiters: list[asyncio.Future[bool]] = []
+        self._waiters: list[asyncio.Future[None]] = []
 
     async def put(self, item: object) -> None:
         self.put_nowait(item)  # it is never full
@@ -84,7 +84,7 @@ class RecordingQueue(asyncio.Queue[Any]):
     def wake(self) -> None:
         """Let every ``wait_until()`` check its condition."""
         for waiter in self._waiters:
-            _set(waiter, True)
+            _wake(waiter)
 
     def own_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running event loop, which must be the application's."""
@@ -111,26 +111,35 @@ class RecordingQueue(asyncio.Queue[Any]):
         # Like the parent's Queue.get() below asyncio.timeout(), which costs more: what
         # the application has scheduled before it sent has run by then.
         while True:
-            waiter: asyncio.Future[bool] = loop.create_future()
+            waiter: asyncio.Future[None] = loop.create_future()
+            expired: list[bool] = []
             timer: asyncio.Handle | None = None
             if deadline is not None and deadline > loop.time():
-                timer = loop.call_at(deadline, _set, waiter, False)
+                timer = loop.call_at(deadline, _expire, waiter, expired)
             elif deadline is not None:
-                timer = loop.call_soon(_set, waiter, False)
+                timer = loop.call_soon(_expire, waiter, expired)
             self._waiters.append(waiter)
             try:
-                in_time = await waiter
+                await waiter
             finally:
                 self._waiters.remove(waiter)
                 if timer is not None:
                     timer.cancel()
-            if not in_time or condition():
-                return in_time
+            # As with the parent, even if the condition has become true meanwhile.
+            if expired:
+                return False
+            if condition():
+                return True
 
 
-def _set(waiter: asyncio.Future[bool], has_changed: bool) -> None:
+def _expire(waiter: asyncio.Future[None], expired: list[bool]) -> None:
+    expired.append(True)
+    _wake(waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_result(has_changed)
+        waiter.set_result(None)
 
 
 class Application:
@@ -439,7 +448,8 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             last = math.ceil(timeout / interval) * interval if interval else timeout
             await application.wait_for_output(queue.qsize, last)
             if interval and not queue.empty():
-                rest = -(loop.time() - start) % interval
+                elapsed = loop.time() - start
+                rest = -elapsed % interval if elapsed else interval
                 await queue.wait_until(lambda: False, rest)
         return queue.empty()
 
@@ -450,11 +460,14 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         the application and returns, as the parent does. Raises ``AssertionError`` if
         the application suppresses its ``CancelledError``.
         """
+        scaled, was_started = self._scaled(timeout), self._future is not None
         application, future = self._application, self.future
         application.leave()
-        # If this call is cancelled, it cancels the application, as the parent does.
+        # If this call is cancelled, it cancels the application, as the parent does, and
+        # so it does before the first step of one that has no time.
         with contextlib.suppress(asyncio.CancelledError):
-            await application.wait_until_ended(self._scaled(timeout))
+            if was_started or scaled is None or scaled > 0:
+                await application.wait_until_ended(scaled)
         if application.ending is None:
             with contextlib.suppress(asyncio.CancelledError):
                 await application.stop()
