@@ -187,7 +187,6 @@ class Application:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.started.leave(task)
         self.ending
         self.output_queue.wake()
 
@@ -204,6 +203,7 @@ class Application:
             return None
         recording = self.conversation.recording
         if recording.ending is None:
+            self.started.leave(task)
             outcome: Outcome = "returned"
             if self.is_forced:
                 outcome = "forced"
@@ -309,6 +309,10 @@ class Application:
                 cancelled = error
             if self.ending is not None:
                 break
+        if task.cancelled():
+            # Like the parent, which awaits it: the task would keep a reference cycle.
+            with contextlib.suppress(asyncio.CancelledError):
+                task.result()
         if cancelled is not None:
             raise cancelled
         if self.ending is None:
@@ -416,7 +420,9 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             seconds = self._scaled(timeout)
             in_time = await application.wait_for_output(queue.qsize, seconds)
             if not in_time and application.ending is None:
-                await application.stop()
+                # The parent does not let go either if this call is cancelled meanwhile.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await application.stop()
                 if application.is_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():

@@ -126,6 +126,7 @@ class VirtualTime:
 
     def close(self) -> None:
         self.timers.clear()
+        del self.main  # whose result may hold tasks
         super().close()  # type: ignore[misc]
 
 
