@@ -22,7 +22,7 @@ from channels.testing import ApplicationCommunicator
 from .conversation import Conversation
 from .database import spare_transactions
 from .places import find_crash_place
-from .recording import Crash, Direction, Ending, Outcome, Recording, event_type
+from .recording import Crash, Direction, Ending, Outcome, Recording
 from .servers.rules import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
 from .text.failures import OTHER_LOOP, RawCall, Stuck, format_suppressing
@@ -55,7 +55,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._direction = direction
         # Weakly: it holds exceptions, whose frames hold the queue.
         self._started = ref(started)
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[tuple[asyncio.Future[None], Callable[[], object]]] = []
 
     async def put(self, item: object) -> None:
         self.put_nowait(item)  # it is never full
@@ -82,9 +82,12 @@ class RecordingQueue(asyncio.Queue[Any]):
         return self._queue[index]
 
     def wake(self) -> None:
-        """Let every ``wait_until()`` check its condition."""
-        for waiter in self._waiters:
-            _wake(waiter)
+        """End every ``wait_until()`` whose condition is true now."""
+        # Not the others: what wakes up for nothing, and then finds an event, would be
+        # earlier than what the application had scheduled before it sent that.
+        for waiter, condition in self._waiters:
+            if condition():
+                _wake(waiter)
 
     def own_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running event loop, which must be the application's."""
@@ -114,15 +117,16 @@ class RecordingQueue(asyncio.Queue[Any]):
             waiter: asyncio.Future[None] = loop.create_future()
             expired: list[bool] = []
             timer: asyncio.Handle | None = None
-            if deadline is not None and deadline > loop.time():
-                timer = loop.call_at(deadline, _expire, waiter, expired)
-            elif deadline is not None:
+            if timeout is not None and timeout <= 0:
                 timer = loop.call_soon(_expire, waiter, expired)
-            self._waiters.append(waiter)
+            elif deadline is not None:
+                timer = loop.call_at(deadline, _expire, waiter, expired)
+            waiting = waiter, condition
+            self._waiters.append(waiting)
             try:
                 await waiter
             finally:
-                self._waiters.remove(waiter)
+                self._waiters.remove(waiting)
                 if timer is not None:
                     timer.cancel()
             # As with the parent, even if the condition has become true meanwhile.
@@ -258,7 +262,9 @@ class Application:
         """
         task, was_running = current_task(), self.ending is None
 
-        def is_over() -> bool:
+        def is_over() -> object:
+            if ready():
+                return True
             ending = self.ending
             if ending is None:
                 return False
@@ -268,7 +274,7 @@ class Application:
                 return False
             return ending.outcome != "returned" or not self.started.running()
 
-        return self.output_queue.wait_until(lambda: ready() or is_over(), timeout)
+        return self.output_queue.wait_until(is_over, timeout)
 
     def wait_until_ended(self, timeout: float | None) -> Awaitable[bool]:
         """Wait until the application has ended."""
@@ -395,7 +401,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         """
         self.future
         self._application.raise_if_ended()
-        if event_type(message) == "websocket.disconnect":
+        if type(message) is dict and message.get("type") == "websocket.disconnect":
             self._application.leave()
         # Not super(): Channels replaces close_old_connections during its call.
         self._application.input_queue.put_nowait(message)

@@ -1,5 +1,6 @@
 """The README and the guide for contributors agree with the code."""
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -211,8 +212,8 @@ def members(
             continue
         elif inspect.isfunction(member):
             yield call(name, member), ""
-        elif hasattr(member, "_get"):
-            yield name, member._get.__annotations__["return"]
+        elif isinstance(member, functools.cached_property):
+            yield name, member.func.__annotations__["return"]
         else:
             yield name, ""
 
