@@ -185,7 +185,8 @@ class Application:
         self.task = task
         self.output_queue.loop = task.get_loop()
         self.started.follow(task, self.output_queue.wake)
-        if not task.done():  # if eager; then get_coro() crashes Python 3.12.1
+        # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
+        if not task.done():  # pragma: no branch
             self._code = getattr(task.get_coro(), "cr_code", None)
         # Before anything that awaits the task adds a callback of its own.
         task.add_done_callback(self._ended)

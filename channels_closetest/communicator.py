@@ -46,7 +46,7 @@ class _Recorded(functools.cached_property[_Result]):
     Suites assign attributes of any name.
     """
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __get__(self, instance, owner=None):
             return self if instance is None else self.func(instance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .recording import Recording, event_type, payload
+from .recording import Recording, payload
 from .servers.connection import client_of
 from .servers.replay import Replay
 
@@ -48,10 +48,3 @@ class Conversation:
         length = len(records) if until is None else until
         replay.advance(records, length, self.recording.ending)
         return replay
-
-    def has_disconnected(self) -> bool:
-        """Whether the test has sent ``websocket.disconnect``."""
-        return any(
-            direction == "receive" and event_type(event) == "websocket.disconnect"
-            for direction, event, *_ in self.recording.records
-        )
