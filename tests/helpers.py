@@ -20,7 +20,7 @@ from channels_closetest import (
 from channels_closetest.servers.rules import SERVERS, ServerName
 from tests.events import CONNECT, HEADERS
 from tests.scripts import Kind, Script, scripted
-from tests.servers import Case
+from tests.servers.running import Case
 
 TESTS = Path(__file__).parent
 #: A timeout in seconds for what certainly happens, on however slow a machine.
@@ -179,4 +179,5 @@ def line_of(code: str, file: str) -> int:
 def frame_of(function: str, code: str, file: str) -> str:
     """Return the lines of a traceback for this line of code in a file of the tests."""
     line = line_of(code, file)
-    return f'  File "tests/{Path(file).name}", line {line}, in {function}\n    {code}\n'
+    path = Path(file).relative_to(TESTS.parent)
+    return f'  File "{path}", line {line}, in {function}\n    {code}\n'

@@ -6,7 +6,7 @@ deliver as sent, ``ENDINGS`` what a client receives when the application ends.
 client receives when it closes the connection itself, and ``DISCONNECT_CODES`` what the
 application receives when the connection ends. All hold what was measured with real
 servers and clients; README.rst beside this file shows them, and
-``tests/test_servers.py`` compares them with the servers.
+``tests/servers/test_servers.py`` compares them with the servers.
 """
 
 from __future__ import annotations

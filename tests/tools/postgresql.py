@@ -1,7 +1,7 @@
 """
 Run a command with a PostgreSQL server of its own, as it is in Debian's package::
 
-    python -m tests.tools.postgresql python -m pytest tests/test_database.py
+    python -m tests.tools.postgresql python -m pytest tests/database/test_database.py
 
 The server listens on a free port of the loopback interface, keeps its data in a
 temporary directory, and is gone when the command has ended.

@@ -1,8 +1,0 @@
-import pytest
-
-from tests.runners.test_django import DatabaseConversations
-
-
-@pytest.mark.django_db(transaction=True)
-class TestConversations(DatabaseConversations):
-    pass
