@@ -195,9 +195,15 @@ class Application:
         self.ending
         self.output_queue.wake()
 
+    def current_task(self) -> asyncio.Task[Any] | None:
+        """Return the task of the test that is running."""
+        # With its event loop, because before Python 3.12 it takes a system call to find
+        # the running one.
+        return current_task(self.output_queue.loop) or current_task()
+
     def leave(self) -> None:
         """The task that runs is about to disconnect, or to wait for the end."""
-        task = current_task()
+        task = self.current_task()
         self.left_by = None if task is None else ref(task)
 
     @property
@@ -261,7 +267,7 @@ class Application:
         another task of the test disconnects or calls ``wait()`` goes on waiting;
         ``async with`` ends it.
         """
-        task, was_running = current_task(), self.ending is None
+        task, was_running = self.current_task(), self.ending is None
 
         def is_over() -> object:
             if ready():
@@ -295,7 +301,7 @@ class Application:
         if task is None or self.ending is not None:
             return
         self.output_queue.own_loop()
-        self.cancelled_by = self.calls.get(current_task())
+        self.cancelled_by = self.calls.get(self.current_task())
         self.stuck = find_stuck(task, self.started)
         cancelled: asyncio.CancelledError | None = None
         for attempt in range(MAX_CANCELLATIONS + 1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 from types import FunctionType
 
@@ -23,6 +24,13 @@ def spare_transactions() -> None:
     Not undone: the thread of a cancelled application may outlive it, and no test wants
     to lose its transaction.
     """
+    # Looking at all classes takes longer than the rest of an application's start, and a
+    # new one comes with its module.
+    _wrap_every_class(len(sys.modules))
+
+
+@functools.lru_cache(maxsize=1)
+def _wrap_every_class(modules: int) -> None:
     classes = [BaseDatabaseWrapper]
     for cls in classes:  # which grows: a backend may define the method itself
         classes += cls.__subclasses__()

@@ -9,7 +9,6 @@ import math
 import os
 import sys
 import warnings
-from asyncio import current_task  # at import, before a test patches it
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, TypeVar, cast
@@ -40,7 +39,7 @@ def explained(method: _Method) -> _Method:
     async def call(
         self: RecordingApplicationCommunicator, /, *args: Any, **kwargs: Any
     ) -> Any:
-        calls, task = self._application.calls, current_task()
+        calls, task = self._application.calls, self._application.current_task()
         if task in calls:
             return await method(self, *args, **kwargs)
         calls[task] = this = method, args, kwargs, self.timeout_factor
