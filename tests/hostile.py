@@ -15,6 +15,13 @@ class Hostile:
     __copy__ = __deepcopy__ = __reduce__ = __reduce_ex__ = fail
 
 
+class HostileMapping(dict[str, object]):
+    def fail(self, *args: object) -> Any:
+        raise RuntimeError("hostile")
+
+    get = __getitem__ = __contains__ = __iter__ = keys = items = fail
+
+
 class UnhashableText(str):
     __hash__ = None  # type: ignore[assignment]
 
