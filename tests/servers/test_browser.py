@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from channels_closetest.servers.rules import SERVERS
-from tests.events import FRAME, accept, close, send
 from tests.scripts import to_query_string
-from tests.servers.cases import CLOSE_4000, UNDEFINED_CODES, Protocol, script
-from tests.servers.running import Case, Server, selected, serving
+from tests.servers.cases import ROWS, UNDEFINED_CODES, Protocol
+from tests.servers.running import Server, selected, serving
 from tests.servers.test_servers import predict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,37 +34,19 @@ FLAGS = [
     "--no-first-run",
 ]
 
-CASES: dict[str, Case] = {
-    "accepts, sends, closes": script(
-        accept(),
-        FRAME,
-        send(text='{"a": [1, null]}'),
-        send(bytes=b"\x00\x01"),
-        close(code=4401, reason="why"),
-    ),
-    "accepts, closes": script(accept(), close()),
-    **{
-        f"accepts, sends, closes({code})": script(accept(), FRAME, close(code=code))
-        for code in [1005, 1006, 1008, 1015, *UNDEFINED_CODES]
-    },
-    "selects y of x and y": script(
-        accept(subprotocol="y"), FRAME, CLOSE_4000, offered=("x", "y")
-    ),
-    "selects none of x and y": script(accept(), FRAME, CLOSE_4000, offered=("x", "y")),
-    "selects z of x and y": script(
-        accept(subprotocol="z"), FRAME, CLOSE_4000, offered=("x", "y")
-    ),
-    "selects y of none": script(accept(subprotocol="y"), FRAME, CLOSE_4000),
-    "selects an enum": script(
-        accept(subprotocol=Protocol.Y), FRAME, CLOSE_4000, offered=("y",)
-    ),
-    "sends NaN": script(accept(), send(text="NaN"), CLOSE_4000),
-    "closes": script(close()),
-    "sends a frame, closes": script(
-        send(text='{"type": "jwt-expired"}'), close(code=4401)
-    ),
-    "crashes": script(ending="raise"),
-    "accepts, sends, crashes": script(accept(), FRAME, ending="raise"),
+CASES = {
+    name: ROWS[name]
+    for name in [
+        *["accepts, sends frames, closes(4401, a reason)", "accepts, closes"],
+        *[
+            f"accepts, closes({code})"
+            for code in [1005, 1006, 1008, 1015, *UNDEFINED_CODES]
+        ],
+        *["accepts y of x and y", "accepts none of x and y", "accepts x of y"],
+        *["accepts x of none, closes", f"accepts {Protocol.Y!r} of y"],
+        *["accepts, sends {'text': 'NaN'}", "closes", "sends a frame, closes"],
+        *["raises", "accepts, sends frames, raises"],
+    ]
 }
 
 # Opens all the WebSockets, and posts what they received when all are closed.
@@ -211,15 +192,3 @@ async def test_client_view_is_what_a_browser_receives(
     if received != expected:
         received = browse([(server, name)], tmp_path)[server, name]
     assert received == expected
-
-
-@pytest.mark.parametrize("name", ["selects none of x and y", "sends NaN"])
-@pytest.mark.parametrize("server", SERVERS)
-async def test_what_only_a_browser_rejects_is_undeliverable(
-    server: Server, name: str, reported: dict[Key, Any]
-) -> None:
-    prediction = await predict(server, CASES[name])
-    # Chromium rejects the response, and with it what follows.
-    lost = [1] if name == "sends NaN" else [0, 1, 2]
-    assert prediction.undeliverable == lost
-    assert reported[server, name]["code"] == (4000 if name == "sends NaN" else 1006)

@@ -64,30 +64,15 @@ KINDS: list[Kind] = ["async", "sync", "tasks"]
 
 # What a consumer may send, in any order.
 EVENTS: list[list[Event]] = [
-    [accept()],
-    [accept()],
-    [accept()],
-    [accept(subprotocol="x")],
-    [accept(subprotocol="y")],
-    [accept(headers=HEADERS)],
-    [FRAME],
-    [FRAME],
-    [send(text='{"a": [1, null]}')],
+    *[[accept()]] * 3,
+    *[[accept(subprotocol="x")], [accept(subprotocol="y")], [accept(headers=HEADERS)]],
+    *[[FRAME]] * 2,
+    *[[send(text=text)] for text in ('{"a": [1, null]}', "", "NaN", {"a": 1})],
+    *[[send(text=text, bytes=b"b")] for text in (None, "t")],
     [send(bytes=b"\x00\x01")],
-    [send(text="")],
-    [send(text=None, bytes=b"b")],
-    [send(text="t", bytes=b"b")],
-    [send(text={"a": 1})],
-    [send(text="NaN")],
-    [close()],
-    [close()],
-    [CLOSE_4000],
-    [close(code=1008)],
-    [close(code=1011, reason="why")],
-    [close(code=1005)],
-    [close(code=3000, reason="r" * 124)],
-    [DENIAL, BODY],
-    [DENIAL, PART, BODY],
+    *[[close()], [close()], [CLOSE_4000], [close(code=1008)], [close(code=1005)]],
+    *[[close(code=1011, reason="why")], [close(code=3000, reason="r" * 124)]],
+    *[[DENIAL, BODY], [DENIAL, PART, BODY]],
 ]
 
 
