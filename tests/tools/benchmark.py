@@ -13,7 +13,6 @@ if a ratio is above its limit, repeat the measurement on a quiet machine.
 import argparse
 import asyncio
 import gc
-import json
 import os
 import platform
 import time
@@ -25,47 +24,19 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import django
-from asgiref.typing import (
-    ASGI3Application,
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    Scope,
-)
-from channels.generic.websocket import (
-    AsyncJsonWebsocketConsumer,
-    AsyncWebsocketConsumer,
-    WebsocketConsumer,
-)
+from asgiref.typing import ASGI3Application
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator, UndeliverableWarning
+from tests.events import ACCEPT, CLOSE, CONNECT, DISCONNECT, JSON_FRAME, send
 from tests.scripts import Boom, Script, scripted
 
 #: What a turn does with a communicator, which is of one of three classes.
 Drive = Callable[[Any], Awaitable[object]]
 
-ACCEPT = {"type": "websocket.accept"}
-FRAME = {"type": "websocket.send", "text": '{"type": "notice", "number": 1}'}
-EMPTY_FRAME = {"type": "websocket.send", "text": ""}
-CLOSE = {"type": "websocket.close", "code": 4401}
 #: Seconds that the parent waits for an application that has already ended.
 SHORT_TIMEOUT = 0.1
-
-
-class Limits(NamedTuple):
-    """The largest ratio to the parent that each row should have, if it has a limit."""
-
-    accept: float
-    rejection: float
-    echoes: float
-    burst: float
-    json_burst: float
-    consumer: float
-    flood: float
-
-
-#: The parent patches a function around each call, which takes time.
-LIMITS = Limits(0.90, 1.00, 0.70, 0.45, 0.60, 1.08, 0.45)
 
 
 class Bare:
@@ -74,38 +45,26 @@ class Bare:
     def __init__(self, application: ASGI3Application, path: str) -> None:
         self.input_queue: asyncio.Queue[Any] = asyncio.Queue()
         self.output_queue: asyncio.Queue[Any] = asyncio.Queue()
-        scope: Any = {
-            "type": "websocket",
-            "path": path,
-            "query_string": b"",
-            "headers": [],
-            "subprotocols": [],
-        }
+        scope: Any = {"type": "websocket", "path": path, "headers": []}
         self.future = asyncio.ensure_future(
             application(scope, self.input_queue.get, self.output_queue.put)
         )
 
     async def connect(self) -> None:
-        self.input_queue.put_nowait({"type": "websocket.connect"})
+        self.input_queue.put_nowait(CONNECT)
         while (await self.output_queue.get())["type"] == "websocket.send":
             pass
 
     async def send_to(self, text_data: str) -> None:
         self.input_queue.put_nowait({"type": "websocket.receive", "text": text_data})
 
-    async def send_json_to(self, data: object) -> None:
-        await self.send_to(json.dumps(data))
-
     async def receive_from(self) -> Any:
         event = await self.output_queue.get()
         assert event["type"] == "websocket.send"
         return event["text"]
 
-    async def receive_json_from(self) -> Any:
-        return json.loads(await self.receive_from())
-
     async def disconnect(self) -> None:
-        self.input_queue.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        self.input_queue.put_nowait(DISCONNECT)
         await self.future
 
 
@@ -140,6 +99,7 @@ class Side(NamedTuple):
 
 class Comparison(NamedTuple):
     name: str
+    #: The largest ratio that the row should have, if it has a limit.
     at_most: float | None
     parent: Side
     ours: Side
@@ -158,14 +118,12 @@ class Comparison(NamedTuple):
         # The first turn is for warming up.
         parent, *others = (of_side[1:] for of_side in seconds)
         ratio, *floor = (median(o / p for o, p in zip(o_s, parent)) for o_s in others)
-        times = (
+        parent_time, our_time = (
             median(of_side) / self.divisor * 1e6 for of_side in (parent, others[0])
         )
         above = self.at_most is not None and ratio > self.at_most
         return (
-            f"{self.name:<40}"
-            + "".join(f"{microseconds:>12.1f}" for microseconds in times)
-            + f"{ratio:>9.4f}"
+            f"{self.name:<40}{parent_time:>12.1f}{our_time:>12.1f}{ratio:>9.4f}"
             + (f"{floor[0]:>9.4f}" if floor else f"{'-':>9}")
             + f"{'-' if self.at_most is None else format(self.at_most, '.2f'):>9}"
             + ("  <- above" if above else "")
@@ -192,51 +150,42 @@ def compare(
     )
 
 
-async def answering(
-    scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-) -> None:
+# Applications.
+
+
+async def answering(scope: Any, receive: Any, send: Any) -> None:
     """Answer a frame with as many frames as the number in its text."""
-    while True:
-        event = await receive()
+    while (event := await receive())["type"] != "websocket.disconnect":
         if event["type"] == "websocket.connect":
-            await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
-        elif event["type"] == "websocket.receive":
-            for _ in range(int(event["text"] or 0)):
-                await send(FRAME)  # type: ignore[arg-type]
+            await send(ACCEPT)
         else:
-            return
+            for _ in range(int(event["text"])):
+                await send(JSON_FRAME)
 
 
 class AsyncEcho(AsyncWebsocketConsumer):
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         await self.send(text_data, bytes_data)
 
 
 class SyncEcho(WebsocketConsumer):
-    def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         self.send(text_data, bytes_data)
 
 
-class JsonEcho(AsyncJsonWebsocketConsumer):
-    async def receive_json(self, content: object, **kwargs: object) -> None:
-        await self.send_json(content)
+def sending(*events: object) -> ASGI3Application:
+    return scripted(Script(events, "return"), "asgi")
 
 
-# A drive that takes only a WebsocketCommunicator is for rows without a floor, or for
-# one of the sides.
+def flood(frames: int) -> ASGI3Application:
+    return sending(*[JSON_FRAME] * frames, CLOSE)
+
+
+# Drives. One that takes only a WebsocketCommunicator is for rows without a floor.
 
 
 async def connect(communicator: WebsocketCommunicator | Bare) -> None:
     await communicator.connect()
-
-
-async def connect_and_disconnect(communicator: WebsocketCommunicator | Bare) -> None:
-    await communicator.connect()
-    await communicator.disconnect()
 
 
 async def connect_and_fail(communicator: WebsocketCommunicator) -> None:
@@ -246,45 +195,29 @@ async def connect_and_fail(communicator: WebsocketCommunicator) -> None:
 
 async def connect_event_by_event(communicator: WebsocketCommunicator) -> None:
     """Replace ``connect()`` on the parent, where it fails on data frames."""
-    await communicator.send_input({"type": "websocket.connect"})
+    await communicator.send_input(CONNECT)
     while (await communicator.receive_output())["type"] != "websocket.close":
         pass
 
 
-def exchange(*numbers: int, as_json: bool = False) -> Drive:
+def exchange(*numbers: int) -> Drive:
     """Return a drive that requests so many frames at a time, and receives them."""
 
     async def drive(communicator: WebsocketCommunicator | Bare) -> None:
         await communicator.connect()
-        receive = (
-            communicator.receive_json_from if as_json else communicator.receive_from
-        )
         for number in numbers:
             await communicator.send_to(text_data=str(number))
             for _ in range(number):
-                await receive()
+                await communicator.receive_from()
         await communicator.disconnect()
 
     return drive
-
-
-async def exchange_json(communicator: WebsocketCommunicator | Bare) -> None:
-    await communicator.connect()
-    await communicator.send_json_to({"type": "notice", "number": 1})
-    await communicator.receive_json_from()
-    await communicator.disconnect()
 
 
 async def expect_assertion_error(communicator: WebsocketCommunicator | Bare) -> None:
     await communicator.connect()
     with suppress(AssertionError):
         await communicator.receive_from()
-
-
-async def expect_timeout_error(communicator: WebsocketCommunicator) -> None:
-    await communicator.connect()
-    with suppress(TimeoutError):
-        await communicator.receive_from(timeout=0)
 
 
 async def connect_strict(communicator: RecordingWebsocketCommunicator) -> None:
@@ -303,117 +236,49 @@ async def receive_strict(communicator: RecordingWebsocketCommunicator) -> None:
         await communicator.receive_from()
 
 
-def flood(frames: int) -> ASGI3Application:
-    return scripted(Script((*[FRAME] * frames, CLOSE), "return"), "asgi")
-
-
-def findings(number: int) -> ASGI3Application:
-    """Return an application that sends frames that not every server delivers."""
-    return scripted(Script((ACCEPT, *[EMPTY_FRAME] * number), "return"), "asgi")
-
-
-def strict_side(number: int) -> Side:
-    return Side(
-        RecordingWebsocketCommunicator,
-        findings(number),
-        receive_strict,
-        1,
-        connect_strict,
-    )
+def strict_side(findings: int) -> Side:
+    application = sending(ACCEPT, *[send(text="")] * findings)
+    ours = RecordingWebsocketCommunicator
+    return Side(ours, application, receive_strict, 1, connect_strict)
 
 
 def comparisons() -> list[Comparison]:
+    ours = RecordingWebsocketCommunicator
+    closed, crash = sending(ACCEPT, CLOSE), scripted(Script((), "raise"), "asgi")
     return [
-        compare(
-            "accept and disconnect",
-            LIMITS.accept,
-            answering,
-            connect_and_disconnect,
-            times=100,
-        ),
-        compare("rejection", LIMITS.rejection, flood(0), connect, times=100),
-        compare("20 echoes", LIMITS.echoes, answering, exchange(*[1] * 20), times=10),
-        compare("burst of 500 frames", LIMITS.burst, answering, exchange(500), times=1),
-        compare(
-            "burst of 500 frames, as JSON",
-            LIMITS.json_burst,
-            answering,
-            exchange(500, as_json=True),
-            times=1,
-        ),
-        compare(
-            "async Channels consumer, 1 echo",
-            LIMITS.consumer,
-            AsyncEcho.as_asgi(),
-            exchange(1),
-            times=20,
-        ),
-        compare(
-            "sync Channels consumer, 1 echo",
-            LIMITS.consumer,
-            SyncEcho.as_asgi(),
-            exchange(1),
-            times=10,
-        ),
-        compare(
-            "200 small tests of a JSON consumer",
-            None,
-            JsonEcho.as_asgi(),
-            exchange_json,
-            times=200,
-        )._replace(divisor=1),
+        compare("accept and disconnect", 0.9, answering, exchange(), 100),
+        compare("rejection", 1.0, flood(0), connect, 100),
+        compare("20 echoes", 0.7, answering, exchange(*[1] * 20), 10),
+        compare("burst of 500 frames", 0.45, answering, exchange(500), 1),
+        # The parent patches a function around each call, which takes time.
+        compare("async consumer, 1 echo", 1.08, AsyncEcho.as_asgi(), exchange(1), 20),
+        compare("sync consumer, 1 echo", 1.08, SyncEcho.as_asgi(), exchange(1), 10),
         *(
             compare(
                 f"flood of {frames:,} frames before close",
-                LIMITS.flood,
-                flood(frames),
-                connect,
-                times=1,
-                parent_drive=connect_event_by_event,
+                *(0.45, flood(frames), connect, 1, connect_event_by_event),
             )
             for frames in (2_000, 20_000)
         ),
         Comparison(
             "one frame of 20,000 vs one of 2,000 *",
             1.1,
-            Side(RecordingWebsocketCommunicator, flood(2_000), connect, 10),
-            Side(RecordingWebsocketCommunicator, flood(20_000), connect, 1),
+            Side(ours, flood(2_000), connect, 10),
+            Side(ours, flood(20_000), connect, 1),
             20_000,
         ),
         Comparison(
             "strict: 20,000 findings vs 2,500 *",
-            1.1,
-            strict_side(2_500),
-            strict_side(20_000),
-            STRICT_CALLS,
+            *(1.1, strict_side(2_500), strict_side(20_000), STRICT_CALLS),
         ),
         compare(
-            "expected AssertionError, after a close",
-            None,
-            scripted(Script((ACCEPT, CLOSE), "return"), "asgi"),
-            expect_assertion_error,
-            times=50,
-        ),
-        compare(
-            "expected TimeoutError, timeout=0",
-            None,
-            answering,
-            expect_timeout_error,
-            times=50,
-            has_floor=False,
+            "AssertionError after a close", None, closed, expect_assertion_error, 50
         ),
         *(
-            compare(
-                f"{name} in connect() **",
-                0.01,
-                scripted(script, "asgi"),
-                connect_and_fail,
-                times=1,
-                has_floor=False,
-            )
-            for name, script in (
-                ("crash", Script((), "raise")),
-                ("silent return", Script((), "return")),
+            compare(name, 0.01, application, connect_and_fail, 1, has_floor=False)
+            for name, application in (
+                ("crash in connect() **", crash),
+                ("silent return in connect() **", sending()),
             )
         ),
     ]
@@ -432,9 +297,9 @@ async def main(turns: int) -> None:
         print(await comparison.run(turns), flush=True)
     print(
         "*  Both columns are ours, the smaller number in the parent's column: per frame"
+        "\n   in connect(), and per receive_from() that finds nothing new."
+        f"\n** With a timeout of {SHORT_TIMEOUT} s. The parent waits until it expires."
     )
-    print("   in connect(), and per receive_from() that finds nothing new.")
-    print(f"** With a timeout of {SHORT_TIMEOUT} s. The parent waits until it expires.")
 
 
 if __name__ == "__main__":
