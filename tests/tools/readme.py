@@ -19,7 +19,7 @@ import sys
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,11 +36,9 @@ from channels_closetest import (
 from channels_closetest.servers import rules
 from channels_closetest.servers.connection import Phase
 
-RULES, RULES_MODULE = rules.RULES, Path(rules.__file__)
-
 README = Path(__file__).parents[2] / "README.rst"
 #: The table for people, beside the rules that it shows.
-SERVERS_README = RULES_MODULE.with_name("README.rst")
+SERVERS_README = Path(rules.__file__).with_name("README.rst")
 
 INDENTATION = " " * 4
 
@@ -92,10 +90,6 @@ def example_above(block: Block) -> Block:
     return [example for example in examples() if example.line < block.line][-1]
 
 
-def example_below(block: Block) -> Block:
-    return [example for example in examples() if example.line > block.line][0]
-
-
 def generated() -> list[Block]:
     """Return the blocks whose content follows from the code."""
     outputs = blocks("code-block:: console", "code-block:: pytb", "csv-table::")
@@ -107,18 +101,12 @@ def content(block: Block) -> str:
     if block.argument == "console":
         return output(block)
     if block.argument == "pytb":
-        return failure_with_parent(example_below(block))
-    if block.argument == GREEN_TEST:
-        return with_rows(block, [green_row(row) for row in rows(block)])
-    if block.argument == ENDING:
-        return with_rows(block, list(ending_rows()))
-    if block.argument == FROM_TEST:
-        return with_rows(block, list(client_rows()))
-    if block.argument == DISCONNECT:
-        return with_rows(block, list(disconnect_rows()))
-    [phase] = [phase for phase, title in PHASES.items() if title == block.argument]
-    phases = AFTERWARDS if phase == "closed" else (phase,)
-    return with_rows(block, [row for phase in phases for row in rule_rows(phase)])
+        return failure_with_parent(block)
+    options, _, _ = block.body.partition("\n\n")
+    cells = io.StringIO()
+    writer = csv.writer(cells, lineterminator="\n")
+    writer.writerows(TABLES[block.argument](block))
+    return f"{options}\n\n{cells.getvalue().strip()}"
 
 
 # The output of the examples.
@@ -127,8 +115,8 @@ def content(block: Block) -> str:
 def environment() -> dict[str, str]:
     """Return the environment of a user: the package can be imported, nothing is set."""
     ours = ("DJANGO_", "PYTEST_", "PYTHON", "COVERAGE_")
-    return {
-        **{name: os.environ[name] for name in os.environ if not name.startswith(ours)},
+    users = {name: it for name, it in os.environ.items() if not name.startswith(ours)}
+    return users | {
         "PYTHONPATH": str(Path(channels_closetest.__file__).parent.parent),
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
@@ -175,13 +163,12 @@ def output(block: Block) -> str:
     return f"{prompt} {command}\n{shortened(printed)}"
 
 
-def failure_with_parent(example: Block) -> str:
-    """Return the end of the traceback of an example that uses the parent class."""
-    module = example.body.replace(
-        "from channels_closetest import RecordingWebsocketCommunicator as ",
-        "from channels.testing import ",
-    )
-    assert module != example.body
+def failure_with_parent(block: Block) -> str:
+    """Return the end of the traceback of the example below, with the parent class."""
+    example = next(example for example in examples() if example.line > block.line)
+    ours = "from channels_closetest import RecordingWebsocketCommunicator as "
+    assert ours in example.body
+    module = example.body.replace(ours, "from channels.testing import ")
     printed = run_as_tests(module, "python manage.py test")
     [end] = re.findall(r"^ +assert .*\nAssertionError.*$", printed, re.MULTILINE)
     return str(end)
@@ -189,9 +176,7 @@ def failure_with_parent(example: Block) -> str:
 
 def shortened(printed: str) -> str:
     """Replace the frames of libraries by ``...``."""
-    printed = re.sub(
-        r'^(  File "/.*\n(    .*\n)*)+', "  ...\n", printed, flags=re.MULTILINE
-    )
+    printed = re.sub(r'(?m)^(  File "/.*\n(    .*\n)*)+', "  ...\n", printed)
     return "\n".join(line.rstrip() for line in printed.strip().splitlines())
 
 
@@ -203,38 +188,18 @@ def timeless(text: str) -> str:
 # The tables.
 
 GREEN_TEST = "Green tests"
-ENDING = "When the application ends"
-FROM_TEST = "What no client can send"
-DISCONNECT = "The code that disconnect() receives"
-PHASES: dict[Phase, str] = {
+TITLES: dict[Phase, str] = {
     "handshake": "Before the handshake response",
     "denial": "During a denial response",
     "open": "After accept()",
     "closed": "Afterwards",
-}
-#: The phases of which the last table consists.
-AFTERWARDS: tuple[Phase, ...] = ("closed", "task_failed")
-#: The names that the transcript uses.
-EVENTS = {
-    "websocket.accept": "accept",
-    "websocket.send": "send",
-    "websocket.close": "close",
-    "websocket.http.response.start": "denial",
-    "websocket.http.response.body": "denial",
-    rules.NO_END: "denial",
+    "task_failed": "Afterwards",
 }
 
 
 def rows(table: Block) -> list[list[str]]:
     _, _, cells = table.body.partition("\n\n")
     return list(csv.reader(cells.splitlines(), skipinitialspace=True))
-
-
-def with_rows(table: Block, rows: Sequence[Sequence[str]]) -> str:
-    options, _, _ = table.body.partition("\n\n")
-    cells = io.StringIO()
-    csv.writer(cells, lineterminator="\n").writerows(rows)
-    return f"{options}\n\n{cells.getvalue().strip()}"
 
 
 def outcomes(
@@ -250,35 +215,34 @@ def outcomes(
     return cells
 
 
-def rule_rows(phase: Phase) -> Iterator[list[str]]:
-    for kind, of_kind in RULES[phase].items():
-        for rule in of_kind:
-            if rule.description != rules.MALFORMED and rule.remedy:
-                yield rule_row(phase, EVENTS.get(kind, "any other"), rule)
-    malformed = [
-        rule
-        for of_kind in RULES[phase].values()
-        for rule in of_kind
-        if rule.description == rules.MALFORMED
-    ]
-    for rule in malformed[-1:]:  # that for everything else
-        yield rule_row(phase, "any", rule)
-
-
 def rule_row(phase: Phase, event: str, rule: rules.Rule) -> list[str]:
     remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy({})
     return [event, rule.description, *outcomes(phase, rule), remedy]
 
 
-def ending_rows() -> Iterator[list[str]]:
+def rule_rows(table: Block) -> Iterator[list[str]]:
+    for phase in [it for it, title in TITLES.items() if title == table.argument]:
+        malformed: list[list[str]] = []
+        for kind, of_kind in rules.RULES[phase].items():
+            is_denial = kind == rules.NO_END or "response" in kind
+            event = "denial" if is_denial else kind.removeprefix("websocket.")
+            for rule in of_kind:
+                if rule.description == rules.MALFORMED:
+                    malformed = [rule_row(phase, "any", rule)]
+                elif rule.remedy:
+                    yield rule_row(phase, event, rule)
+        yield from malformed  # the last, which is that for everything else
+
+
+def ending_rows(table: Block) -> Iterator[list[str]]:
     for phase, endings in rules.ENDINGS.items():
         for what, effects in zip(("raises", "returns"), endings, strict=True):
-            yield [PHASES[phase], what, *outcomes(phase, effects)]
+            yield [TITLES[phase], what, *outcomes(phase, effects)]
     closes = outcomes("open", rules.CLIENT_CLOSES)
-    yield [PHASES["open"], "runs, and the client closes the connection", *closes]
+    yield [TITLES["open"], "runs, and the client closes the connection", *closes]
 
 
-def client_rows() -> Iterator[list[str]]:
+def client_rows(table: Block) -> Iterator[list[str]]:
     for kind, of_kind in rules.TEST_RULES.items():
         for rule in of_kind:
             row = rule_row("open", kind.removeprefix("websocket."), rule)
@@ -287,53 +251,46 @@ def client_rows() -> Iterator[list[str]]:
             yield row
 
 
-#: When a server ends the connection, in the words of the table.
-DISCONNECT_CAUSES = {
-    "handshake": "the client leaves before the handshake response",
-    "rejected": "the consumer has rejected the handshake",
-    "open": "the client closes with 1000",
-    "closed": "the consumer has closed",
-}
-
-
-def disconnect_rows() -> Iterator[list[str]]:
+def disconnect_rows(table: Block) -> Iterator[list[str]]:
+    causes = {
+        "handshake": "the client leaves before the handshake response",
+        "rejected": "the consumer has rejected the handshake",
+        "open": "the client closes with 1000",
+        "closed": "the consumer has closed",
+    }
     for state, codes in rules.DISCONNECT_CODES.items():
         cells = ["the code of the close" if it is None else str(it) for it in codes]
-        yield [DISCONNECT_CAUSES[state], *cells]
+        yield [causes[state], *cells]
 
 
-def green_row(row: Sequence[str]) -> list[str]:
-    """Return the row with the current second and third cell."""
-    consumer, _, _, instead = row
-    received = asyncio.run(receive_with_parent(consumer))
-    outcome = asyncio.run(find_undeliverable(consumer))[0].outcome
-    return [
-        consumer,
-        ", ".join(f"``{value}``" for value in received),
-        outcome.partition("the client receives ")[2],
-        instead,
-    ]
+def green_rows(table: Block) -> Iterator[list[str]]:
+    """Yield the rows with the current second and third cell."""
+    for consumer, _, _, instead in rows(table):
+        received = map("``{}``".format, asyncio.run(receive_with_parent(consumer)))
+        outcome = asyncio.run(find_undeliverable(consumer))[0].outcome
+        _, _, arrives = outcome.partition("the client receives ")
+        yield [consumer, ", ".join(received), arrives, instead]
 
 
-def literals(cell: str) -> list[str]:
-    return re.findall("``(.+?)``", cell)
+#: The rows of each table, by its title.
+TABLES: dict[str, Callable[[Block], Iterator[list[str]]]] = {
+    GREEN_TEST: green_rows,
+    "When the application ends": ending_rows,
+    "What no client can send": client_rows,
+    "The code that disconnect() receives": disconnect_rows,
+    **{title: rule_rows for title in TITLES.values()},
+}
 
 
 def arguments_of(cell: str) -> tuple[Any, str, None, list[str]]:
     """Return a communicator's arguments: connect() and subprotocols as in the cell."""
-    offered: list[str] = []
-    connect = ["async def connect(self):"]
-    for literal in literals(cell):
-        if literal.startswith("subprotocols="):
-            offered = ast.literal_eval(literal.removeprefix("subprotocols="))
-        else:
-            connect.append(f"    await self.{literal}")
+    offered = re.findall("``subprotocols=(.+?)``", cell) or ["[]"]
+    calls = re.findall("``((?!subprotocols=).+?)``", cell)
+    body = [f"    await self.{call}" for call in calls]
     methods: dict[str, Any] = {}
-    exec("\n".join(connect), methods)
-    consumer: type[AsyncJsonWebsocketConsumer] = type(
-        "Consumer", (AsyncJsonWebsocketConsumer,), methods
-    )
-    return consumer.as_asgi(), "/", None, offered
+    exec("\n".join(["async def connect(self):", *body]), methods)
+    consumer: Any = type("Consumer", (AsyncJsonWebsocketConsumer,), methods)
+    return consumer.as_asgi(), "/", None, ast.literal_eval(*offered)
 
 
 async def receive_with_parent(cell: str) -> list[str]:
@@ -342,14 +299,14 @@ async def receive_with_parent(cell: str) -> list[str]:
     try:
         received = [repr(await communicator.connect())]
         while not await communicator.receive_nothing(0.01):
-            event = await communicator.receive_output()
-            if event["type"] == "websocket.close":
-                code, reason = event.get("code", 1000), event.get("reason", "")
-                received.append(f"{code} {reason}".rstrip())
-            elif event["type"] == "websocket.send":
-                received.append(repr(event["text"] and json.loads(event["text"])))
-            else:
-                received.append(event["type"])
+            match await communicator.receive_output():
+                case {"type": "websocket.send", "text": text}:
+                    received.append(repr(text and json.loads(text)))
+                case {"type": "websocket.close", **keys}:
+                    code, reason = keys.get("code", 1000), keys.get("reason", "")
+                    received.append(f"{code} {reason}".rstrip())
+                case event:
+                    received.append(event["type"])
     except AssertionError:
         received = ["AssertionError"]
     await communicator.disconnect()
@@ -357,10 +314,9 @@ async def receive_with_parent(cell: str) -> list[str]:
 
 
 async def find_undeliverable(cell: str) -> list[Undeliverable]:
-    communicator = RecordingWebsocketCommunicator(*arguments_of(cell))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndeliverableWarning)
-        async with communicator:
+        async with RecordingWebsocketCommunicator(*arguments_of(cell)) as communicator:
             await communicator.connect()
             await communicator.receive_nothing()
             return communicator.undeliverable
