@@ -3,11 +3,9 @@
 import re
 from configparser import ConfigParser
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
 from pathlib import Path
-from pkgutil import iter_modules
 
 import pytest
 from docutils import nodes
@@ -79,10 +77,8 @@ def versions_in_readme() -> dict[str, list[str]]:
         for title in readme().findall(nodes.title)
         if title.astext() == "Supported versions"
     ]
-    return {
-        row[0].astext(): re.findall(r"\d+\.\d+", row[1].astext())
-        for row in section.findall(nodes.row)
-    }
+    rows = [row.astext().split("\n\n") for row in section.findall(nodes.row)]
+    return {name: re.findall(r"\d+\.\d+", versions) for name, versions, *_ in rows}
 
 
 def oldest_versions() -> dict[str, str]:
@@ -123,16 +119,6 @@ def test_the_public_names_are_listed_in_order() -> None:
         assert getattr(channels_closetest, name).__name__ == name
 
 
-def test_other_names_are_not_there() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'Recorder'"):
-        channels_closetest.Recorder  # type: ignore[attr-defined]
-
-
-def test_every_module_can_be_imported() -> None:
-    for module in iter_modules(channels_closetest.__path__):
-        import_module(f"channels_closetest.{module.name}")
-
-
 def test_type_checkers_find_the_marker_of_a_typed_package() -> None:
     assert (files(channels_closetest) / "py.typed").is_file()
 
@@ -150,14 +136,9 @@ def test_the_readme_names_the_oldest_versions_that_can_be_installed() -> None:
 def test_the_readme_begins_with_the_description_and_the_oldest_versions() -> None:
     beginning = next(iter(readme().findall(nodes.paragraph))).astext()
     assert " ".join(beginning.split()).startswith(SETUP["metadata"]["description"])
-    named = {
-        name.lower(): version
-        for name, version in re.findall(r"(\w+) (\d+\.\d+)", beginning)
-    }
-    assert named == {
-        name: version for name, version in oldest_versions().items() if name in named
-    }
-    assert set(named) == {"python", "channels", "django"}
+    named = dict(re.findall(r"(\w+) (\d+\.\d+)", beginning.lower()))
+    assert named.keys() == {"python", "channels", "django"}
+    assert named.items() <= oldest_versions().items()
 
 
 @pytest.mark.parametrize(
@@ -197,17 +178,12 @@ def installed_for(requirement: Requirement, seen: set[str]) -> set[str]:
     if str(requirement) in seen:
         return set()
     seen.add(str(requirement))
-    return {canonicalize_name(requirement.name)}.union(
-        *(
-            installed_for(it, seen)
-            for it in needed
-            if it.marker is None
-            or any(
-                it.marker.evaluate({"extra": extra})
-                for extra in requirement.extras or {""}
-            )
-        )
-    )
+    names = {canonicalize_name(requirement.name)}
+    for it in needed:
+        extras = requirement.extras or {""}
+        if not it.marker or any(it.marker.evaluate({"extra": x}) for x in extras):
+            names |= installed_for(it, seen)
+    return names
 
 
 def test_what_is_installed_for_the_tests_and_the_checks_is_pinned() -> None:

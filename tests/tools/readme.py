@@ -285,7 +285,7 @@ TABLES: dict[str, Callable[[Block], Iterator[list[str]]]] = {
 def arguments_of(cell: str) -> tuple[Any, str, None, list[str]]:
     """Return a communicator's arguments: connect() and subprotocols as in the cell."""
     offered = re.findall("``subprotocols=(.+?)``", cell) or ["[]"]
-    calls = re.findall("``((?!subprotocols=).+?)``", cell)
+    calls = re.findall("``(.+?)``", cell.rpartition("]``: ")[2])
     body = [f"    await self.{call}" for call in calls]
     methods: dict[str, Any] = {}
     exec("\n".join(["async def connect(self):", *body]), methods)
