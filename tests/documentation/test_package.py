@@ -117,6 +117,8 @@ def test_the_public_names_are_listed_in_order() -> None:
     ]
     for name in channels_closetest.__all__:
         assert getattr(channels_closetest, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Recorder'"):
+        channels_closetest.Recorder  # type: ignore[attr-defined]
 
 
 def test_type_checkers_find_the_marker_of_a_typed_package() -> None:
@@ -178,7 +180,7 @@ def installed_for(requirement: Requirement, seen: set[str]) -> set[str]:
     if str(requirement) in seen:
         return set()
     seen.add(str(requirement))
-    names = {canonicalize_name(requirement.name)}
+    names: set[str] = {canonicalize_name(requirement.name)}
     for it in needed:
         extras = requirement.extras or {""}
         if not it.marker or any(it.marker.evaluate({"extra": x}) for x in extras):

@@ -16,7 +16,6 @@ from django.utils.functional import lazystr
 from channels_closetest.recording import event_type, is_lazy
 from channels_closetest.servers.connection import Client
 from channels_closetest.servers.rules import (
-    DAPHNE_LARGEST_FRAME,
     ENDINGS,
     MALFORMED,
     NO_END,
@@ -26,127 +25,22 @@ from channels_closetest.servers.rules import (
     sent,
     unreported,
 )
-from tests.events import ACCEPT, BODY, DENIAL, FRAME, accept, body, close, send, start
+from tests.events import ACCEPT, BODY, DENIAL, accept, close, send
 from tests.servers import cases
-from tests.servers.cases import CLOSE_4000, MORE_CASES, ROWS, Blob, Code, Name
+from tests.servers.cases import BY_ROW, MORE_CASES, ROWS, Code, Name
 from tests.servers.replaying import replay, replay_case
 
-LARGE = "x" * DAPHNE_LARGEST_FRAME
-NO_EVENTS: list[object] = [None, "text", {}, 5, {"type": None}]
 
-INVALID_HEADERS: list[object] = [
-    [(b"name", b"value", b"more")],
-    [(b"name",)],
-    [(b"name", b"value"), (b"name", b"value", b"more")],
-    [(b"name", "value")],
-    [("name", b"value")],
-    ["a"],
-    {b"name": b"value"},
-    None,
-]
-#: What neither HTTP nor ASGI allows in a header, and what they allow.
-FORBIDDEN = [
-    *[(b"x-a", value) for value in (b"b\r\nc", b"b\x00c", b"b\x7f", b" b", b"b\t")],
-    *[(name, b"b") for name in (b"x a", b":path", b"", b"x\xff")],
-    *[(name, b"y") for name in (b"sec-websocket-protocol", b"Sec-WebSocket-Protocol")],
-]
-ALLOWED = [(b"x-a", value) for value in (b"b", b"", b"\xff", b"b\tc")]
-VALID_HEADERS: list[object] = [*([it] for it in ALLOWED), ([b"X-A", b"b c"],)]
-
-#: Events to which one row applies and no other, by the description of the row.
-ABOUT: dict[str, list[list[Any]]] = {
-    "sent before accept()": [[FRAME], [UserDict(FRAME)]],
-    "closed with a code or reason before accept()": [
-        [close(**keys)]
-        for keys in ({"code": 0}, {"code": 1000}, {"code": 4401}, {"reason": "why"})
-    ],
-    "accepted with headers that are not pairs of bytes": [
-        [accept(headers=headers)] for headers in INVALID_HEADERS
-    ],
-    "accepted with headers": [[accept(headers=headers)] for headers in VALID_HEADERS],
-    "accepted with a subprotocol that was not offered": [[accept(subprotocol="x")]],
-    "a second accept()": [[ACCEPT, ACCEPT]],
-    "sent after the connection had ended": [
-        [*events, FRAME]
-        for events in (
-            [close()],
-            [DENIAL, BODY],
-            [ACCEPT, CLOSE_4000],
-            [ACCEPT, close(code=1000)],
-        )
-    ],
-    MALFORMED: [
-        *([accept(headers=[(b"x-first", b"1"), header])] for header in FORBIDDEN),
-        *([start(status=401, headers=headers)] for headers in INVALID_HEADERS),
-        *([start(status=401, headers=[header])] for header in FORBIDDEN),
-        *([start(status=status, headers=[])] for status in ("401", 199, 600, None)),
-        [start(headers=[])],
-        *([*before, event] for before in ([], [DENIAL]) for event in NO_EVENTS),
-        *([DENIAL, it] for it in (body(), body(body="no"), FRAME, close(), ACCEPT)),
-    ],
-    "": [
-        [close()],
-        [close(code=None, reason=None)],
-        [close(reason="")],
-        [accept(headers=[])],
-        [accept(headers=())],
-        *([start(status=401, headers=it), BODY] for it in ([], (), *VALID_HEADERS)),
-    ],
-}
-ABOUT_OPEN: dict[str, list[Any]] = {
-    "an event of unknown type": [{"type": "x"}, UserDict({"type": "x"})],
-    "a frame with text and bytes": [
-        send(text=text, bytes=b"b") for text in ("t", "NaN", "\ud800")
-    ]
-    + [send(text="1", bytes=b"")],
-    "a payload of the wrong type": [send(text=5), send(text=b"t"), send(bytes="t")],
-    "a lazy string as text": [send(text=lazystr("lazy"))],
-    "an empty frame": [send(text=""), send(bytes=b"")],
-    "a bytearray, a memoryview or a subclass of bytes as bytes": [
-        *(send(bytes=make(b"b")) for make in (bytearray, memoryview, Blob)),
-        send(text="", bytes=bytearray(b"b")),
-    ],
-    "NaN or Infinity, which are not JSON": [send(text="NaN"), send(text="[-Infinity]")],
-    "a frame larger than 1 MiB": [
-        send(text=LARGE + "x"),
-        send(text="é" * (len(LARGE) // 2) + "x"),
-        send(bytes=LARGE.encode() + b"x"),
-        send(text="", bytes=LARGE.encode() + b"x"),
-    ],
-    "a close code that is not an int": [close(code="4000"), close(code=4000.0)],
-    "a close code of a subclass of int": [close(code=Code.EXPIRED)],
-    "a reason longer than 123 bytes": [
-        close(code=4000, reason=reason)
-        for reason in ("r" * 124, "é" * 62, lazystr("é" * 62))
-    ],
-    "closed with a reason": [close(reason="é" * 61), close(reason=lazystr("why"))],
-    MALFORMED: [
-        *NO_EVENTS,
-        *[UserDict(text="t"), send(), send(text="\ud800"), close(reason=5)],
-        *(close(code=it) for it in (True, False, None, "x", float("nan"))),
-        close(code=float("inf")),
-    ],
-    "": [
-        *[send(text=text) for text in (LARGE, '"NaN"', "NaN, no JSON", "[Infinity")],
-        *[send(text="é" * (len(LARGE) // 2)), send(bytes=LARGE.encode())],
-        *[send(text="", bytes=b"b"), send(text=0, bytes=b"b")],
-        *[MappingProxyType(FRAME), close(reason="")],
-    ],
-}
-
-
-def all_about() -> list[tuple[str, list[Any]]]:
-    """Return the description and the events of each test."""
-    is_open = [(it, [ACCEPT, event]) for it, of in ABOUT_OPEN.items() for event in of]
-    return [(it, events) for it, of in ABOUT.items() for events in of] + is_open
-
-
-@pytest.mark.parametrize(("description", "events"), all_about())
-def test_a_row_applies(description: str, events: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("row", "number"),
+    [(row, number) for row, of in BY_ROW.items() for number in range(len(of))],
+)
+def test_a_row_applies(row: str, number: int) -> None:
+    case = BY_ROW[row][number]
     # Daphne ignores all of a denial response, which is a row of its own.
-    is_denial = event_type(events[0]) == DENIAL["type"]
-    found = replay(*events, servers=SERVERS[1:] if is_denial else SERVERS).findings
-    assert [it.description for it in found] == [description] * bool(description)
+    is_denial = event_type(case.script.events[0]) == DENIAL["type"]
+    found = replay_case(case, SERVERS[1:] if is_denial else SERVERS).findings
+    assert {it.description for it in found} == {row} - {""}
 
 
 #: RFC 6455 section 7.4, and the IANA registry that it establishes.
