@@ -74,11 +74,7 @@ def test_the_guide_names_files_that_exist() -> None:
 
 def test_the_guide_runs_modules_that_exist() -> None:
     modules = re.findall(r"-m (tests[\w.]+)", "\n".join(literals(CONTRIBUTING)))
-    assert set(modules) == {
-        "tests.tools.driver",
-        "tests.tools.postgresql",
-        "tests.tools.readme",
-    }
+    assert "tests.tools.readme" in modules
     assert all(map(find_spec, modules))
 
 
