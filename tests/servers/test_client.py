@@ -24,6 +24,7 @@ from tests.events import (
     accept,
     close,
 )
+from tests.helpers import having_sent
 from tests.hostile import HostileMapping, UnhashableText
 from tests.scripts import Script, scripted
 from tests.servers.cases import CLOSE_4000
@@ -214,14 +215,10 @@ async def test_a_subprotocol_offered_in_the_header_can_be_selected() -> None:
 
 
 async def test_the_subprotocols_offered_are_those_of_the_scope() -> None:
-    application = scripted(Script((ACCEPT,)), "async")
-    async with RecordingWebsocketCommunicator(
-        application, "/", subprotocols=["x"]
-    ) as communicator:
-        await communicator.connect()
-        assert len(communicator.undeliverable) == 1
-        communicator.scope["subprotocols"] = []
-        assert communicator.undeliverable == []
+    communicator = await having_sent(ACCEPT, subprotocols=["x"])
+    assert len(communicator.undeliverable) == 1
+    communicator.scope["subprotocols"] = []
+    assert communicator.undeliverable == []
 
 
 # The client disconnects.
