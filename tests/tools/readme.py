@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,13 +27,10 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 
 import channels_closetest
-from channels_closetest import (
-    RecordingWebsocketCommunicator,
-    Undeliverable,
-    UndeliverableWarning,
-)
+from channels_closetest import RecordingWebsocketCommunicator, Undeliverable
 from channels_closetest.servers import rules
 from channels_closetest.servers.connection import Phase
+from tests.events import CONNECT
 
 README = Path(__file__).parents[2] / "README.rst"
 #: The table for people, beside the rules that it shows.
@@ -314,12 +310,11 @@ async def receive_with_parent(cell: str) -> list[str]:
 
 
 async def find_undeliverable(cell: str) -> list[Undeliverable]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndeliverableWarning)
-        async with RecordingWebsocketCommunicator(*arguments_of(cell)) as communicator:
-            await communicator.connect()
-            await communicator.receive_nothing()
-            return communicator.undeliverable
+    async with RecordingWebsocketCommunicator(*arguments_of(cell)) as communicator:
+        await communicator.send_input(CONNECT)
+        while not await communicator.receive_nothing():
+            await communicator.receive_output()
+        return communicator.undeliverable
 
 
 def main() -> None:
