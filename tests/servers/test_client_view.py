@@ -1,5 +1,6 @@
 """``client_view`` has plain values, is a snapshot, and can be read of any events."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -32,6 +33,13 @@ def test_client_view_has_plain_values() -> None:
     types = [type(value) for value in (*view.messages[1:], *view[3:], view[1])]
     assert types == [str, list, bytes, bytes, int, str, str]
     assert view == (101, "y", ["text", "lazy", [1], b"view", b"blob"], 4401, "why")
+
+
+@pytest.mark.parametrize("make", [str, lazystr])
+def test_hypercorn_cuts_a_reason_between_characters(make: Callable[[str], str]) -> None:
+    event = close(code=4000, reason=make("é" * 62))
+    view = replay(ACCEPT, event, servers=["hypercorn"]).client_view()
+    assert view.close_reason == "é" * 61
 
 
 def test_a_lazy_string_may_fail() -> None:
