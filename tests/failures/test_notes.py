@@ -2,82 +2,147 @@
 
 import asyncio
 import copy
-import os
 import pickle
 import re
-import subprocess
-import sys
-import unittest
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE_WITH_REASON, JSON_FRAME, send
+from tests.events import ACCEPT, CLOSE, JSON_FRAME, send
+from tests.failures.texts import BOOM, lines_of, transcript
 from tests.helpers import (
-    TESTS,
-    CommunicatorClass,
-    both_classes,
     client,
     failure,
     having_sent,
     ignore_undeliverable,
-    line_of,
     note,
     only_note,
     readable,
 )
-from tests.parent.test_idioms import connected, sending
 from tests.scripts import Boom, Script, scripted
+
+Communicator = RecordingWebsocketCommunicator
+Call = Callable[[Communicator], Coroutine[Any, Any, object]]
+
+
+def matches(error: BaseException, pattern: str) -> bool:
+    """Return whether pytest takes an exception for one with this text."""
+    try:
+        with pytest.raises(type(error), match=pattern):
+            raise error
+    except AssertionError:
+        return False
+    return True
+
+
+async def connect_and(communicator: Communicator, name: str) -> object:
+    await communicator.connect()
+    return await getattr(communicator, name)(timeout=0.2)
+
+
+async def fail_in_block(communicator: Communicator, error: Exception) -> None:
+    async with communicator:
+        await communicator.connect()
+        raise error
+
+
+async def end_block(communicator: Communicator) -> None:
+    async with communicator:
+        await communicator.connect()
+        await asyncio.wait([communicator.future])
+
+
+RAISED = f"the application raised {BOOM}"
+#: A communicator, how its test fails, the text of the exception, and its transcript.
+NOTES: dict[str, tuple[Callable[[], Communicator], Call, str | None, str]] = {
+    "a crash": (
+        lambda: client(JSON_FRAME, ending="raise"),
+        lambda it: it.connect(),
+        "boom",
+        transcript(
+            "-> connect",
+            '<- send {"type": "jwt-expired"}',
+            "!! sent before accept(): the client receives HTTP 500",
+            RAISED,
+            sees="HTTP 500, then close code 1006",
+        ),
+    ),
+    "a crash that wait() raises": (
+        lambda: client(ACCEPT, ending="raise"),
+        lambda it: connect_and(it, "wait"),
+        "boom",
+        transcript(
+            "-> connect", "<- accept", RAISED, sees="HTTP 101, then close code 1011"
+        ),
+    ),
+    "a crash that the end of a block raises": (
+        lambda: client(ACCEPT, ending="raise"),
+        end_block,
+        "boom",
+        transcript(
+            "-> connect", "<- accept", RAISED, sees="HTTP 101, then close code 1011"
+        ),
+    ),
+    "a timeout": (
+        lambda: client(ACCEPT),
+        lambda it: connect_and(it, "receive_from"),
+        None,
+        transcript(
+            "-> connect", "<- accept", "the application was cancelled", sees="HTTP 101"
+        ),
+    ),
+    "an error of Channels": (
+        lambda: client(ACCEPT, CLOSE),
+        lambda it: connect_and(it, "receive_from"),
+        f"Expected type 'websocket.send', but was '{CLOSE['type']}'",
+        transcript(
+            "-> connect",
+            "<- accept",
+            "<- close 4401",
+            sees="HTTP 101, then close code 4401",
+        ),
+    ),
+    "an error of the test in a block": (
+        lambda: client(CLOSE),
+        lambda it: fail_in_block(it, AssertionError("(False, 4401)")),
+        "(False, 4401)",
+        transcript(
+            "-> connect",
+            "<- close 4401",
+            "!! closed with a code or reason before accept():"
+            " the client receives HTTP 403",
+            sees="HTTP 403, then close code 1006",
+        ),
+    ),
+}
 
 
 @ignore_undeliverable
-async def test_a_crash_carries_the_transcript() -> None:
-    communicator = client(JSON_FRAME, ending="raise")
-    error = await failure(communicator.connect())
-    assert error is communicator.future.exception()
-    assert str(error) == "boom"
-    line = line_of('raise Boom("boom")', str(TESTS / "scripts.py"))
-    assert only_note(error) == (
-        "Transcript: /ws/?token=old\n"
-        "   0.0 ms  -> connect\n"
-        '   0.0 ms  <- send       {"type": "jwt-expired"}'
-        "  !! sent before accept(): the client receives HTTP 500\n"
-        "   0.0 ms  the application raised tests.scripts.Boom: boom,"
-        f" tests/scripts.py:{line}\n"
-        "a client of Daphne sees: HTTP 500, then close code 1006"
-    )
+@pytest.mark.parametrize("name", NOTES)
+async def test_a_failure_carries_the_transcript_as_its_only_note(name: str) -> None:
+    make, call, text, shown = NOTES[name]
+    error = await failure(call(make()))
+    assert only_note(error) == f"Transcript: {shown}"
+    assert text is None or str(error) == text
+    # Whoever looks for the text of the exception finds that alone.
+    assert matches(error, f"^{re.escape(str(error))}$")
+    assert not matches(error, "Transcript")
 
 
-async def test_a_timeout_carries_the_transcript() -> None:
-    communicator = client(ACCEPT)
-    await communicator.connect()
-    assert await note(communicator.receive_from(0.2)) == (
-        "Transcript: /ws/?token=old\n"
-        "   0.0 ms  -> connect\n"
-        "   0.0 ms  <- accept\n"
-        "   0.0 ms  the application was cancelled\n"
-        "a client of Daphne sees: HTTP 101"
-    )
+async def test_unknown_servers_do_not_hide_the_failure() -> None:
+    communicator = client()
+    communicator.servers = ["nginx"]  # type: ignore[list-item]
+    assert (await note(communicator.connect(0.2))).endswith("sees: no response yet")
 
 
-async def test_an_error_of_channels_carries_the_transcript() -> None:
-    communicator = client(ACCEPT, {**CLOSE_WITH_REASON, "reason": ""})
-    await communicator.connect()
-    assert await note(communicator.receive_from()) == (
-        "Transcript: /ws/?token=old\n"
-        "   0.0 ms  -> connect\n"
-        "   0.0 ms  <- accept\n"
-        "   0.0 ms  <- close      4401 ''\n"
-        "a client of Daphne sees: HTTP 101, then close code 4401"
-    )
+# One note, however often and through whatever it is raised.
 
 
 class Layered(RecordingWebsocketCommunicator):
-    """Overrides every method, and calls ``super()``."""
+    """Overrides methods, and calls ``super()``."""
 
     async def connect(self, timeout: float | None = 1) -> tuple[bool, Any]:
         return await super().connect(timeout)
@@ -104,84 +169,13 @@ async def test_the_transcript_is_added_once_through_however_many_layers() -> Non
     assert len(getattr(raised.value, "__notes__")) == 1
 
 
-async def test_every_block_adds_its_transcript() -> None:
-    with pytest.raises(AssertionError) as raised:
-        async with client(ACCEPT) as first, client(ACCEPT, CLOSE_WITH_REASON) as second:
-            await asyncio.gather(first.connect(), second.connect())
-            await second.receive_from()
-    heading = "Transcript( [(]its call failed[)])?: /ws/[?]token=old\n"
-    before, *parts = re.split(heading, only_note(raised.value))
-    who_failed, of_second, nobody, of_first = parts
-    assert "<- close" in of_second and "<- close" not in of_first
-    assert (before, who_failed, nobody) == ("", " (its call failed)", None)
-
-
-def test_an_exception_can_be_pickled() -> None:
-    async def fail() -> BaseException:
-        return await failure(client(ACCEPT).receive_from(0.01))
-
-    error = asyncio.run(fail())
-    copy: Any = pickle.loads(pickle.dumps(error))
-    assert [str(copy), only_note(copy)] == [str(error), only_note(error)]
-
-
-async def test_the_transcript_comes_after_existing_notes() -> None:
-    async def application(
-        scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        error = Boom("boom")
-        getattr(error, "add_note")("mine")
-        raise error
-
-    communicator = RecordingWebsocketCommunicator(application, "/ws/")
-    error = await failure(communicator.receive_output())
-    notes = map(str, getattr(error, "__notes__"))
-    assert [text.splitlines()[0] for text in notes] == [
-        "mine",
-        "Transcript: /ws/",
-    ]
-
-
-async def test_an_exception_in_the_body_of_a_block_carries_the_transcript() -> None:
-    error = AssertionError("(False, 4401) != (True, None)")
-    with pytest.raises(AssertionError) as raised:
-        async with client(CLOSE_WITH_REASON) as communicator:
-            await communicator.connect()
-            raise error
-    assert raised.value is error
-    assert str(error) == "(False, 4401) != (True, None)"
-    assert only_note(error) == (
-        "Transcript: /ws/?token=old\n"
-        "   0.0 ms  -> connect\n"
-        "   0.0 ms  <- close      4401 expired"
-        "           !! closed with a code or reason before accept():"
-        " the client receives HTTP 403\n"
-        "a client of Daphne sees: HTTP 403, then close code 1006"
-    )
-
-
-async def test_a_crash_that_the_end_of_a_block_raises_carries_the_transcript() -> None:
-    with pytest.raises(Boom) as raised:
-        async with client(ACCEPT, ending="raise") as communicator:
-            await communicator.connect()
-            await asyncio.wait([communicator.future])
-    line = line_of('raise Boom("boom")', str(TESTS / "scripts.py"))
-    assert only_note(raised.value) == (
-        "Transcript: /ws/?token=old\n"
-        "   0.0 ms  -> connect\n"
-        "   0.0 ms  <- accept\n"
-        "   0.0 ms  the application raised tests.scripts.Boom: boom,"
-        f" tests/scripts.py:{line}\n"
-        "a client of Daphne sees: HTTP 101, then close code 1011"
-    )
-
-
-async def test_unknown_servers_do_not_hide_the_failure() -> None:
-    communicator = client()
-    communicator.servers = ["nginx"]  # type: ignore[list-item]
-    assert (await note(communicator.connect(0.2))).endswith(
-        "a client of Daphne sees: no response yet"
-    )
+async def test_the_transcript_comes_after_the_notes_of_the_test() -> None:
+    error = Boom("boom")
+    error.add_note("mine")
+    assert await failure(fail_in_block(client(ACCEPT), error)) is error
+    first, second = map(str, error.__notes__)
+    assert (first, second.splitlines()[0]) == ("mine", "Transcript: /ws/?token=old")
+    assert matches(error, "^boom\nmine$")
 
 
 # The excerpt of a long transcript.
@@ -189,219 +183,109 @@ async def test_unknown_servers_do_not_hide_the_failure() -> None:
 
 async def excerpt(events: int) -> list[str]:
     """Return the lines of the note for a transcript of so many events."""
-    communicator = await having_sent(
-        ACCEPT, *(send(text=str(n)) for n in range(3, events + 1))
-    )
+    numbers = (send(text=str(number)) for number in range(3, events + 1))
+    communicator = await having_sent(ACCEPT, *numbers)
     with pytest.raises(AssertionError) as raised:
         async with communicator:
             raise AssertionError
-    [note] = getattr(raised.value, "__notes__")
-    return readable(note).splitlines()
+    return lines_of(only_note(raised.value))
 
 
 async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None:
     assert await excerpt(100) == [
-        "Transcript: /ws/?token=old",
-        "   0.0 ms  -> connect",
-        "   0.0 ms  <- accept",
-        *(f"   0.0 ms  <- send       {number}" for number in range(3, 11)),
-        "     ...      70 more events",
-        *(f"   0.0 ms  <- send       {number}" for number in range(81, 101)),
-        "a client of Daphne sees: HTTP 101, 98 messages",
+        "-> connect",
+        "<- accept",
+        *(f"<- send {number}" for number in range(3, 11)),
+        "...      70 more events",
+        *(f"<- send {number}" for number in range(81, 101)),
     ]
 
 
 @pytest.mark.parametrize(
     ("events", "left_out"),
-    [(30, []), (31, []), (32, ["     ...      2 more events"])],
+    [(30, []), (31, []), (32, ["...      2 more events"])],
 )
 async def test_a_note_never_leaves_out_just_one_event(
     events: int, left_out: list[str]
 ) -> None:
     lines = await excerpt(events)
     assert [line for line in lines if "more event" in line] == left_out
-    assert len(lines) == 1 + min(events, 31) + 1
+    assert len(lines) == min(events, 31)
 
 
-# What matches an exception, and what shows it.
+# When it is rendered.
 
 
-def matches(error: BaseException | None, pattern: str = "^boom$") -> bool:
-    """Return whether pytest takes an exception for one with this text."""
-    assert error is not None
-    try:
-        with pytest.raises(type(error), match=pattern):
-            raise error
-    except AssertionError:
-        return False
-    return True
+COPIES: list[Callable[[Any], Any]] = [
+    copy.copy,
+    copy.deepcopy,
+    *(
+        lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ),
+]
 
 
-@both_classes
-async def test_the_text_of_an_exception_is_matched_as_a_whole(
-    communicator_class: CommunicatorClass,
+@pytest.mark.parametrize("make_copy", COPIES)
+async def test_an_exception_can_be_copied_and_pickled(
+    make_copy: Callable[[Any], Any],
 ) -> None:
-    communicator = await connected(communicator_class, sending(ACCEPT, ending="raise"))
-    with pytest.raises(ValueError, match="^boom$"):
-        await communicator.receive_output()
-    with pytest.raises(ValueError, match="^boom$"):
-        await communicator.disconnect()
-    with pytest.raises(AssertionError, match="Regex pattern did not match"):
-        with pytest.raises(ValueError, match="Transcript"):
-            await communicator.disconnect()
-
-
-async def test_the_text_of_an_exception_is_matched_after_two_blocks() -> None:
-    with pytest.raises(ValueError, match="^boom$") as raised:
-        async with client(ACCEPT) as first, client(ACCEPT) as second:
-            await first.connect()
-            await second.connect()
-            raise Boom("boom")
-    assert matches(raised.value) and not matches(raised.value, "Transcript")
-
-
-async def test_the_text_is_matched_with_the_notes_of_the_test() -> None:
-    with pytest.raises(ValueError, match="^boom\nmine$"):
-        async with client(ACCEPT) as communicator:
-            await communicator.connect()
-            error = Boom("boom")
-            getattr(error, "add_note")("mine")
-            raise error
-
-
-def crashed() -> BaseException:
-    """Return what an application has raised from connect()."""
-
-    async def fail() -> BaseException:
-        return await failure(client(ending="raise").connect())
-
-    return asyncio.run(fail())
-
-
-def test_an_exception_can_be_pickled_again_and_again() -> None:
-    error: Any = crashed()
+    error = await failure(client(ending="raise").connect())
     shown = only_note(error)
     assert shown.startswith("Transcript: /ws/?token=old\n")
-    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        for _ in range(2):
-            error = pickle.loads(pickle.dumps(error, protocol))
-            assert (type(error), str(error), only_note(error)) == (Boom, "boom", shown)
-            assert matches(error) and not matches(error, "Transcript")
-
-
-@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
-def test_an_exception_can_be_copied(make_copy: Callable[[object], Any]) -> None:
-    error = crashed()
     for _ in range(2):
-        duplicate = make_copy(error)
-        assert only_note(duplicate) == only_note(error)
-        assert matches(duplicate) and not matches(duplicate, "Transcript")
-        error = duplicate
+        error = make_copy(error)
+        assert (type(error), str(error), only_note(error)) == (Boom, "boom", shown)
+        assert matches(error, "^boom$") and not matches(error, "Transcript")
 
 
-def test_a_note_is_rendered_when_it_is_shown_and_as_of_the_failure() -> None:
-    async def fail() -> tuple[BaseException, str]:
-        communicator = client(ACCEPT)
-        await communicator.connect()
-        error = await failure(communicator.receive_json_from(0.01))
-        before = str(communicator.transcript)
-        communicator.input_queue.put_nowait({"type": "later"})
-        assert "later" in str(communicator.transcript)
-        return error, before
-
-    error, before = asyncio.run(fail())
+async def test_a_note_is_rendered_when_it_is_shown_and_as_of_the_failure() -> None:
+    communicator = client(ACCEPT)
+    await communicator.connect()
+    error = await failure(communicator.receive_json_from(0.01))
+    before = str(communicator.transcript)
+    communicator.input_queue.put_nowait({"type": "later"})
+    assert "later" in str(communicator.transcript)
     assert only_note(error) == readable(f"Transcript: {before}")
-
-
-FAILING = """
-import asyncio
-from unittest import IsolatedAsyncioTestCase
-
-from channels_closetest import RecordingWebsocketCommunicator
-
-
-async def application(scope, receive, send):
-    await receive()
-    raise ValueError("boom")
-
-
-async def fail():
-    async with RecordingWebsocketCommunicator(application, "/ws/") as communicator:
-        await communicator.connect()
-
-
-class Tests(IsolatedAsyncioTestCase):
-    async def test_it(self):
-        await fail()
-
-
-if __name__ == "__main__":
-    asyncio.run(fail())
-"""
-
-
-def unindented(text: str) -> str:
-    """Return the lines without indentation, and without the mark of pytest."""
-    return re.sub("^(E? +)", "", text, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["{file}"],
-        ["-m", "unittest", "test_boom"],
-        ["-m", "django", "test", "--settings=tests.settings", "test_boom"],
-        ["-m", "pytest", "-p", "no:cacheprovider", "{file}"],
-    ],
-    ids=["interpreter", "unittest", "django", "pytest"],
-)
-def test_every_runner_shows_the_transcript(command: list[str], tmp_path: Path) -> None:
-    file = tmp_path / "test_boom.py"
-    file.write_text(FAILING)
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        # The options of this run of pytest are not meant for another.
-        if not name.startswith("PYTEST_")
-    }
-    path = os.pathsep.join([str(tmp_path), str(TESTS.parent)])
-    process = subprocess.run(
-        [sys.executable, *(part.format(file=file) for part in command)],
-        cwd=tmp_path,
-        env={**environment, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 1, process.stdout
-    line = line_of('raise ValueError("boom")', str(file))
-    transcript = (
-        "ValueError: boom\n"
-        "Transcript: /ws/\n"
-        "   0.0 ms  -> connect\n"
-        f"   0.0 ms  the application raised ValueError: boom, {file.name}:{line}\n"
-        "a client of Daphne sees: HTTP 500, then close code 1006\n"
-    )
-    shown = re.sub(r"\d+\.\d ms", "0.0 ms", unindented(process.stdout))
-    assert unindented(transcript) in shown
-
-
-def test_the_result_of_unittest_shows_the_transcript() -> None:
-    class Tests(unittest.IsolatedAsyncioTestCase):
-        async def test_it(self) -> None:
-            await client(ending="raise").connect()
-
-    result = unittest.TestResult()
-    Tests("test_it").run(result)
-    [(_, text)] = result.errors
-    assert "Boom: boom\nTranscript: /ws/?token=old\n" in text
 
 
 # An exception that several communicators raise.
 
 
-def raising(error: BaseException, path: str) -> RecordingWebsocketCommunicator:
+def headings(error: BaseException) -> list[str]:
+    """Return the first lines of the transcripts that an exception carries."""
+    return re.findall("^Transcript(.*)$", only_note(error), re.MULTILINE)
+
+
+TOKENS = [
+    f"/ws/rooms/a-room-with-quite-a-long-name/?token={'0123456789' * 9}{end}"
+    for end in ("first", "second")
+]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+async def test_clients_whose_paths_differ_at_the_end_can_be_told_apart(
+    failing: int,
+) -> None:
+    application = scripted(Script((ACCEPT,)), "async")
+    with pytest.raises(TimeoutError) as raised:
+        async with (
+            RecordingWebsocketCommunicator(application, TOKENS[0]) as first,
+            RecordingWebsocketCommunicator(application, TOKENS[1]) as second,
+        ):
+            await asyncio.gather(first.connect(), second.connect())
+            await (first, second)[failing].receive_output(0.05)
+    shown = headings(raised.value)
+    assert len(shown) == 2
+    # Whose call has failed is said of one of them.
+    [failed] = [heading for heading in shown if "fail" in heading]
+    [other] = [heading for heading in shown if "fail" not in heading]
+    ends = ["first", "second"]
+    assert ends[failing] in failed and ends[failing] not in other
+    assert ends[1 - failing] in other and ends[1 - failing] not in failed
+
+
+def raising(error: BaseException, path: str) -> Communicator:
     async def application(
         scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
@@ -411,30 +295,24 @@ def raising(error: BaseException, path: str) -> RecordingWebsocketCommunicator:
     return RecordingWebsocketCommunicator(application, path)
 
 
-def headings(error: BaseException) -> list[str]:
-    """Return the paths of the transcripts that an exception carries."""
-    return re.findall("^Transcript.*: (.*)$", only_note(error), re.MULTILINE)
+async def connect_in_block(communicator: Communicator) -> None:
+    async with communicator:
+        await communicator.connect()
 
 
-async def test_a_singleton_carries_the_transcript_of_the_newest_communicator() -> None:
+@pytest.mark.parametrize(
+    "call", [RecordingWebsocketCommunicator.connect, connect_in_block]
+)
+async def test_a_singleton_carries_the_transcript_of_the_newest_communicator(
+    call: Call,
+) -> None:
     boom = Boom("boom")
     for path in ("/1/", "/2/", "/3/"):
         communicator = raising(boom, path)
-        for call in (communicator.connect, communicator.receive_from):
-            assert await failure(call()) is boom
-            assert headings(boom) == [path]
-
-
-async def test_a_singleton_that_leaves_blocks_carries_the_newest_transcript() -> None:
-    boom = Boom("boom")
-
-    async def use(path: str) -> None:
-        async with raising(boom, path) as communicator:
-            await communicator.connect()
-
-    for path in ("/1/", "/2/", "/3/"):
-        assert await failure(use(path)) is boom
-        assert headings(boom) == [path]
+        assert await failure(call(communicator)) is boom
+        assert headings(boom) == [f": {path}"]
+        assert await failure(communicator.receive_from()) is boom
+        assert headings(boom) == [f": {path}"]
 
 
 async def test_a_singleton_of_the_test_carries_the_transcripts_of_its_block() -> None:
@@ -447,4 +325,4 @@ async def test_a_singleton_of_the_test_carries_the_transcripts_of_its_block() ->
 
     for number in range(3):
         assert await failure(use(number)) is boom
-        assert headings(boom) == [f"/inner/{number}/", f"/outer/{number}/"]
+        assert headings(boom) == [f": /inner/{number}/", f": /outer/{number}/"]

@@ -1,6 +1,35 @@
-"""Parts of failure texts that several test modules compare with."""
+"""The parts of failures and of transcripts, each written once."""
 
-HANDSHAKE = "Waiting for: websocket.accept, websocket.close or a denial response."
+import re
+
+from tests.helpers import TESTS, line_of, readable
+
+#: Each call that receives, and what it waits for.
+AWAITED = {
+    "connect": "websocket.accept, websocket.close or a denial response",
+    "receive_output": "any event",
+    "receive_from": "a data frame",
+    "receive_json_from": "a data frame",
+    "wait_closed": "websocket.close",
+}
+
+
+def timed_out(
+    name: str, where: str, received: str = "nothing", timeout: float = 0.2
+) -> str:
+    """Return the failure of a call whose timeout has expired."""
+    return (
+        f"{name}(timeout={timeout}) timed out. Waiting for: {AWAITED[name]}."
+        f" Received: {received}.\n{where}"
+    )
+
+
+def nothing_more(name: str, how: str, advice: str, timeout: float | None = 0.2) -> str:
+    """Return the failure of a call that nothing more can reach."""
+    return (
+        f"{name}(timeout={timeout}) cannot receive anything more: {how}."
+        f" Waiting for: {AWAITED[name]}. Received: nothing.\n{advice}"
+    )
 
 
 WAITING_HERE = "The application is waiting here (most recent call last):\n"
@@ -27,12 +56,6 @@ NOT_CLOSED = (
 )
 
 
-CLOSED = (
-    "The consumer is idle: it has closed with 4401.\n"
-    "The test has already received the close; nothing can follow it."
-)
-
-
 UNANSWERED = (
     "The consumer is idle: it has not responded to the handshake.\n"
     "Call accept() or close() in its connect()."
@@ -45,7 +68,54 @@ SUPPRESSES = "it suppresses CancelledError here (most recent call last):\n"
 HOW_TO_STOP = "Let CancelledError pass, or raise it again."
 
 
-ONE_CONNECTION = "A communicator is one connection: create another one."
+#: What a script with the ending "raise" raises.
+BOOM = "tests.scripts.Boom: boom, tests/scripts.py:" + str(
+    line_of('raise Boom("boom")', str(TESTS / "scripts.py"))
+)
 
 
 RETURNED = "Send before it returns, or before a handler raises StopConsumer."
+
+
+# The layout of a transcript, which no other module knows.
+
+
+def transcript(
+    *lines: str,
+    sees: str = "no response yet",
+    path: str = "/ws/?token=old",
+    server: str = "Daphne",
+) -> str:
+    """Return a transcript as ``readable()`` shows it.
+
+    A line is an event after its arrow, or how the application ended; after ``!!``, what
+    is wrong with the event before it; after a space, what is neither.
+    """
+    shown = [path]
+    for line in lines:
+        first, _, event = line.partition(" ")
+        name, _, details = event.partition(" ")
+        if first == "!!":
+            shown[-1] = f"{shown[-1]:<46}  {line}"
+        elif not first:
+            shown.append(f"{'':14}{event}")
+        elif name.isalpha() and first in ("->", "<-"):
+            shown.append(f"   0.0 ms  {first} {name:<10} {details}".rstrip())
+        else:
+            shown.append(f"   0.0 ms  {line}")
+    return "\n".join([*shown, f"a client of {server} sees: {sees}"])
+
+
+def lines_of(shown: object) -> list[str]:
+    """Return the lines of a transcript, without times, layout and what is wrong."""
+    _, *lines, _ = readable(shown).splitlines()
+    plain = (re.sub(r"^ +(0\.0 ms  )?", "", line) for line in lines)
+    return [
+        re.sub(r"^(-> \w+|<- \w+) +", r"\1 ", line.partition("  !! ")[0]).rstrip()
+        for line in plain
+    ]
+
+
+def last_line_of(shown: object) -> str:
+    """Return what a transcript says that a client sees."""
+    return readable(shown).splitlines()[-1]
