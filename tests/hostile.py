@@ -42,3 +42,11 @@ NOT_RESPONSES: dict[str, tuple[object, str]] = {
     "a string": ("a string", "a string"),
     "a list": ([], "[]"),
 }
+
+
+def deep() -> list[object]:
+    """Return lists in lists, too deep for any recursion."""
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    return value

@@ -123,43 +123,43 @@ def test_every_call_ends_and_says_where_the_application_suppresses_its_cancellat
     assert logged == []
 
 
-def test_the_place_is_where_the_application_waits_after_its_cancellation() -> None:
-    async def application(scope: object, receive: Any, send: object) -> None:
-        try:
-            while True:
-                await receive()
-        finally:
-            while True:
-                with suppress(asyncio.CancelledError):
-                    await asyncio.get_running_loop().create_future()  # cleans up
-
-    cleans_up = "await asyncio.get_running_loop().create_future()  # cleans up"
-
-    async def main() -> None:
-        communicator = RecordingWebsocketCommunicator(application, "/")
-        assert await message(communicator.wait(0.05)) == (
-            f"{FORCED}{frame('application', cleans_up)}{HOW_TO_STOP}"
-        )
-
-    run(main())
+async def cleaning_up(scope: object, receive: Any, send: object) -> None:
+    try:
+        while True:
+            await receive()
+    finally:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()  # cleans up
 
 
-def test_the_place_is_shown_although_the_consumer_is_idle() -> None:
-    class Restarting(AsyncWebsocketConsumer):
-        async def __call__(self, *args: Any) -> None:
-            while True:
-                with suppress(asyncio.CancelledError):
-                    await super().__call__(*args)  # restarts
+class Restarting(AsyncWebsocketConsumer):
+    async def __call__(self, *args: Any) -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await super().__call__(*args)  # restarts
 
-    async def main() -> None:
-        communicator = RecordingWebsocketCommunicator(Restarting.as_asgi(), "/")
-        await communicator.connect()
-        text = await message(communicator.receive_output(0.2))
-        assert text.startswith(timed_out("receive_output", FORCED))
-        assert frame("__call__", "await super().__call__(*args)  # restarts") in text
-        assert text.endswith(HOW_TO_STOP)
 
-    run(main())
+CLEANS_UP = "await asyncio.get_running_loop().create_future()  # cleans up"
+RESTARTS = "await super().__call__(*args)  # restarts"
+
+
+@pytest.mark.parametrize(
+    ("application", "function", "code"),
+    [
+        (cleaning_up, "cleaning_up", CLEANS_UP),
+        # Although the consumer is idle.
+        (Restarting.as_asgi(), "__call__", RESTARTS),
+    ],
+)
+def test_the_place_is_where_the_application_waits_after_its_cancellation(
+    application: Any, function: str, code: str
+) -> None:
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    text = run(message(communicator.receive_output(0.2)))
+    assert text.startswith(timed_out("receive_output", FORCED))
+    assert frame(function, code) in text
+    assert text.endswith(HOW_TO_STOP)
 
 
 @pytest.mark.parametrize("name", ["async with", "wait", "disconnect", "receive_output"])

@@ -70,14 +70,6 @@ NOTES: dict[str, tuple[Callable[[], Communicator], Call, str | None, str]] = {
             sees="HTTP 500, then close code 1006",
         ),
     ),
-    "a crash that wait() raises": (
-        lambda: client(ACCEPT, ending="raise"),
-        lambda it: connect_and(it, "wait"),
-        "boom",
-        transcript(
-            "-> connect", "<- accept", RAISED, sees="HTTP 101, then close code 1011"
-        ),
-    ),
     "a crash that the end of a block raises": (
         lambda: client(ACCEPT, ending="raise"),
         end_block,
@@ -138,37 +130,6 @@ async def test_unknown_servers_do_not_hide_the_failure() -> None:
     assert (await note(communicator.connect(0.2))).endswith("sees: no response yet")
 
 
-# One note, however often and through whatever it is raised.
-
-
-class Layered(RecordingWebsocketCommunicator):
-    """Overrides methods, and calls ``super()``."""
-
-    async def connect(self, timeout: float | None = 1) -> tuple[bool, Any]:
-        return await super().connect(timeout)
-
-    async def receive_output(self, timeout: float | None = 1) -> Any:
-        return await super().receive_output(timeout)
-
-    async def receive_from(self, timeout: float = 1) -> Any:
-        return await super().receive_from(timeout)
-
-
-async def test_the_transcript_is_added_once_through_however_many_layers() -> None:
-    application = scripted(Script((ACCEPT,), "raise"), "async")
-    with pytest.raises(Boom) as raised:
-        async with Layered(application, "/ws/") as communicator:
-            await communicator.connect()
-            await asyncio.wait([communicator.future])
-            for name in ("receive_from", "receive_json_from", "receive_output"):
-                with pytest.raises(Boom):
-                    await getattr(communicator, name)()
-            with pytest.raises(Boom):
-                communicator.stop()
-            await communicator.connect()
-    assert len(getattr(raised.value, "__notes__")) == 1
-
-
 async def test_the_transcript_comes_after_the_notes_of_the_test() -> None:
     error = Boom("boom")
     error.add_note("mine")
@@ -181,36 +142,20 @@ async def test_the_transcript_comes_after_the_notes_of_the_test() -> None:
 # The excerpt of a long transcript.
 
 
-async def excerpt(events: int) -> list[str]:
-    """Return the lines of the note for a transcript of so many events."""
-    numbers = (send(text=str(number)) for number in range(3, events + 1))
-    communicator = await having_sent(ACCEPT, *numbers)
+@pytest.mark.parametrize("events", [30, 31, 32, 100])
+async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript(
+    events: int,
+) -> None:
+    numbers = range(3, events + 1)
+    communicator = await having_sent(ACCEPT, *(send(text=str(it)) for it in numbers))
     with pytest.raises(AssertionError) as raised:
         async with communicator:
             raise AssertionError
-    return lines_of(only_note(raised.value))
-
-
-async def test_a_note_shows_the_start_and_the_end_of_a_long_transcript() -> None:
-    assert await excerpt(100) == [
-        "-> connect",
-        "<- accept",
-        *(f"<- send {number}" for number in range(3, 11)),
-        "...      70 more events",
-        *(f"<- send {number}" for number in range(81, 101)),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("events", "left_out"),
-    [(30, []), (31, []), (32, ["...      2 more events"])],
-)
-async def test_a_note_never_leaves_out_just_one_event(
-    events: int, left_out: list[str]
-) -> None:
-    lines = await excerpt(events)
-    assert [line for line in lines if "more event" in line] == left_out
-    assert len(lines) == min(events, 31)
+    shown = ["-> connect", "<- accept", *(f"<- send {number}" for number in numbers)]
+    # Never just one.
+    if events > 31:
+        shown[10:-20] = [f"...      {events - 30} more events"]
+    assert lines_of(only_note(raised.value)) == shown
 
 
 # When it is rendered.

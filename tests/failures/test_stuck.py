@@ -79,18 +79,9 @@ class AsyncWaiting(AsyncWebsocketConsumer):
         await asyncio.get_running_loop().create_future()  # greets
 
 
-@types.coroutine
-def generated() -> Generator[Any, None, None]:
-    yield from asyncio.get_running_loop().create_future()  # generates
-
-
 class Awaited:
     def __await__(self) -> Generator[Any, None, None]:
         yield from asyncio.get_running_loop().create_future()  # is awaited
-
-
-async def awaiting_a_generator(scope: object, receive: object, send: object) -> None:
-    await generated()
 
 
 async def awaiting_an_object(scope: object, receive: object, send: object) -> None:
@@ -103,7 +94,6 @@ async def awaiting_a_task(scope: object, receive: object, send: object) -> None:
 
 
 GREETS = "await asyncio.get_running_loop().create_future()  # greets"
-GENERATES = "yield from asyncio.get_running_loop().create_future()  # generates"
 IS_AWAITED = "yield from asyncio.get_running_loop().create_future()  # is awaited"
 HANGS = ours("hang", "await self.hang_deeply()") + ours(
     "hang_deeply", "await held[-1]  # works"
@@ -122,13 +112,6 @@ APPLICATIONS: dict[str, tuple[Any, str]] = {
         + ASYNC_HANDLER
         + ours("connect", "await self.greet()")
         + ours("greet", GREETS)
-        + HOW_TO_UNBLOCK,
-    ),
-    "a generator": (
-        awaiting_a_generator,
-        WAITING_HERE
-        + ours("awaiting_a_generator", "await generated()")
-        + ours("generated", GENERATES)
         + HOW_TO_UNBLOCK,
     ),
     "an object": (

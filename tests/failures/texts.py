@@ -114,8 +114,3 @@ def lines_of(shown: object) -> list[str]:
         re.sub(r"^(-> \w+|<- \w+) +", r"\1 ", line.partition("  !! ")[0]).rstrip()
         for line in plain
     ]
-
-
-def last_line_of(shown: object) -> str:
-    """Return what a transcript says that a client sees."""
-    return readable(shown).splitlines()[-1]
