@@ -1,7 +1,6 @@
 """Why a call fails: what it waited for, what it received, and what to do."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -37,34 +36,51 @@ pytestmark = ignore_undeliverable
 
 
 class Cause(NamedTuple):
-    """A call that fails."""
+    """Why a call fails."""
 
     application: Any
-    #: The calls before it, which may fail, too.
-    before: list[str]
-    call: str
+    #: The calls in order. The last one is the one that fails; others may.
+    calls: str
     text: str
     error: type[BaseException] = TimeoutError
 
 
-RECEIVING = [name for name in AWAITED if name != "connect"]
-CLOSED = (
-    "The consumer is idle: it has closed with 4401.\n"
-    "The test has already received the close; nothing can follow it."
-)
-DISCONNECTED = (
-    "the test has disconnected",
-    "A communicator is one connection: create another one.",
-)
+def times_out(
+    calls: str, where: str, *events: object, received: str = "nothing"
+) -> Cause:
+    text = timed_out(calls.split()[-1], where, received)
+    return Cause(Script(events), calls, text)
 
 
-def idle(*events: object, before: list[str], why: str) -> Cause:
-    text = timed_out("receive_json_from", f"The consumer is idle: it {why}")
-    return Cause(Script(events), before, "receive_json_from", text)
+def idle(calls: str, why: str, *events: object) -> Cause:
+    return times_out(calls, f"The consumer is idle: it {why}", *events)
 
 
-def cancelled(application: Any, before: list[str], call: str, text: str) -> Cause:
-    return Cause(application, before, call, text, asyncio.CancelledError)
+def ends(calls: str, how: str, advice: str, ending: Any = "wait") -> Cause:
+    text = nothing_more(calls.split()[-1], how, advice)
+    return Cause(Script((ACCEPT,), ending), calls, text)
+
+
+def cancelled(calls: str, text: str, application: Any = hanging) -> Cause:
+    return Cause(application, calls, text, asyncio.CancelledError)
+
+
+def timed_out_before(calls: str) -> Cause:
+    text = (
+        f"The application is cancelled: an earlier {calls.split()[0]}(timeout=0.2)"
+        " timed out. Like the parent class, a call that times out cancels the"
+        " application.\nTo check that nothing is sent, use receive_nothing(): it does"
+        " not cancel the application."
+    )
+    return cancelled(calls, text)
+
+
+def ended_before(end: str, name: str) -> Cause:
+    text = (
+        f"{end}(timeout=0.2) cancelled the application, which had not returned in"
+        " time.\nCall wait() and disconnect() at the end of the test."
+    )
+    return cancelled(f"{end} {name}", text)
 
 
 def unexpected(event: object, error: type[Exception], shown: str) -> Cause:
@@ -73,156 +89,98 @@ def unexpected(event: object, error: type[Exception], shown: str) -> Cause:
         " websocket.http.response.start, but the application sent"
         f" {shown}.\nCall accept() or close() before sending anything else."
     )
-    return Cause(Script((event,)), [], "connect", text, error)
+    return Cause(Script((event,)), "connect", text, error)
 
 
-def timed_out_before(name: str) -> str:
-    return (
-        f"The application is cancelled: an earlier {name}(timeout=0.2) timed out."
-        " Like the parent class, a call that times out cancels the application.\n"
-        "To check that nothing is sent, use receive_nothing(): it does not cancel"
-        " the application."
-    )
-
-
-CAUSES: dict[str, Cause] = {
-    **{
-        f"{name}(): idle": Cause(
-            Script((ACCEPT,)),
-            ["connect"],
-            name,
-            timed_out(name, NOT_CLOSED if name == "wait_closed" else IDLE),
-        )
-        for name in RECEIVING
-    },
-    **{
-        f"{name}(): returned": Cause(
-            Script((ACCEPT,), "return"),
-            ["connect"],
-            name,
-            nothing_more(name, "the application has returned", RETURNED),
-        )
-        for name in RECEIVING
-    },
-    **{
-        f"{name}() after {end}": Cause(
-            Script((ACCEPT,)),
-            ["connect", end, name],
-            name,
-            nothing_more(name, *DISCONNECTED),
-        )
-        for name in AWAITED
-        for end in ("disconnect", "async with")
-    },
-    **{
-        f"connect(): {number} frames, and no answer": Cause(
-            Script((JSON_FRAME,) * number),
-            [],
-            "connect",
-            timed_out("connect", UNANSWERED, received),
-        )
-        for number, received in enumerate(
-            [
-                "nothing",
-                "1 data frame, now in pre_close_messages",
-                "2 data frames, now in pre_close_messages",
-            ]
-        )
-    },
-    "wait_closed(): only the frames that it has read past itself": Cause(
-        Script((JSON_FRAME, ACCEPT, JSON_FRAME)),
-        ["connect"],
-        "wait_closed",
-        timed_out("wait_closed", NOT_CLOSED, "1 data frame, now in pre_close_messages"),
+CLOSED = (
+    "has closed with 4401.\n"
+    "The test has already received the close; nothing can follow it."
+)
+DISCONNECTED = (
+    "the test has disconnected",
+    "A communicator is one connection: create another one.",
+)
+ONE, TWO = (
+    f"{frames}, now in pre_close_messages"
+    for frames in ("1 data frame", "2 data frames")
+)
+RECEIVING = ("receive_output", "receive_from", "receive_json_from")
+CAUSES = [
+    # What it waits for, and what it has received.
+    *(times_out(f"connect {name}", IDLE, ACCEPT) for name in RECEIVING),
+    times_out("connect wait_closed", NOT_CLOSED, ACCEPT),
+    times_out("connect", UNANSWERED),
+    times_out("connect", UNANSWERED, JSON_FRAME, received=ONE),
+    times_out("connect", UNANSWERED, JSON_FRAME, JSON_FRAME, received=TWO),
+    # Only the frames that it has read past itself.
+    times_out(
+        "connect wait_closed",
+        NOT_CLOSED,
+        *(JSON_FRAME, ACCEPT, JSON_FRAME),
+        received=ONE,
     ),
-    "connect(): denial response incomplete": Cause(
-        Script((DENIAL, PART)),
-        [],
+    times_out(
         "connect",
-        timed_out(
-            "connect",
-            "The consumer is idle: it has started a denial response and not completed"
-            " it.\nSend a websocket.http.response.body without more_body.",
-            "the start of a denial response, HTTP 401, but not its end",
-        ),
+        "The consumer is idle: it has started a denial response and not completed"
+        " it.\nSend a websocket.http.response.body without more_body.",
+        *(DENIAL, PART),
+        received="the start of a denial response, HTTP 401, but not its end",
     ),
-    "idle: not connected": idle(
+    # Why a consumer that waits for events sends nothing.
+    idle(
+        "receive_json_from",
+        "has not received websocket.connect.\nCall connect() first.",
         ACCEPT,
-        before=[],
-        why="has not received websocket.connect.\nCall connect() first.",
     ),
-    "idle: denied": idle(
-        DENIAL,
-        BODY,
-        before=["connect"],
-        why="has denied the handshake with HTTP 401.\nSee denial_response.",
+    idle(
+        "connect receive_json_from",
+        "has denied the handshake with HTTP 401.\nSee denial_response.",
+        *(DENIAL, BODY),
     ),
-    **{
-        f"idle: closed, which {before[-1]} has returned": Cause(
-            Script(events),
-            before,
-            "receive_output",
-            timed_out("receive_output", CLOSED),
-        )
-        for events, before in [
-            ((CLOSE_WITH_REASON,), ["connect"]),
-            ((ACCEPT, CLOSE_WITH_REASON), ["connect", "receive_output"]),
-            ((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), ["connect", "wait_closed"]),
-        ]
-    },
-    "wait_closed(): denied": Cause(
+    idle("connect receive_output", CLOSED, CLOSE_WITH_REASON),
+    idle("connect receive_output receive_from", CLOSED, ACCEPT, CLOSE_WITH_REASON),
+    idle(
+        "connect wait_closed receive_json_from",
+        CLOSED,
+        *(ACCEPT, JSON_FRAME, CLOSE_WITH_REASON),
+    ),
+    # Nothing more can come.
+    *(
+        ends(f"connect {name}", "the application has returned", RETURNED, "return")
+        for name in (*RECEIVING, "wait_closed")
+    ),
+    *(
+        ends(f"connect {end} {name} {name}", *DISCONNECTED)
+        for name in AWAITED
+        for end in ("disconnect", "leave")
+    ),
+    # Who has cancelled the application.
+    *(timed_out_before(f"{name} receive_output receive_output") for name in AWAITED),
+    timed_out_before("receive_output wait receive_output"),
+    *(ended_before("wait", name) for name in AWAITED),
+    *(ended_before("disconnect", name) for name in AWAITED),
+    cancelled(
+        "connect stop receive_output",
+        "The application was cancelled by stop(), by future.cancel() or by itself.\n"
+        "Cancel it only at the end of the test, or create a new communicator.",
+        Script((ACCEPT,)),
+    ),
+    # What has come instead.
+    unexpected(PART, AssertionError, "denial body b'Not ', more to come"),
+    unexpected({"text": "1"}, KeyError, "{'text': '1'}"),
+    unexpected(None, TypeError, "None"),
+    Cause(
         Script((DENIAL, BODY)),
-        ["connect"],
-        "wait_closed",
+        "connect wait_closed",
         "wait_closed() expected websocket.close, but the application has denied the"
         " handshake with HTTP 401.\nSee denial_response.",
         AssertionError,
     ),
-    "no handshake response: a body": unexpected(
-        PART, AssertionError, "denial body b'Not ', more to come"
-    ),
-    "no handshake response: no type": unexpected(
-        {"text": "1"}, KeyError, "{'text': '1'}"
-    ),
-    "no handshake response: None": unexpected(None, TypeError, "None"),
-    **{
-        f"cancelled: an earlier {name}()": cancelled(
-            Script(()),
-            [name, "receive_output"],
-            "receive_output",
-            timed_out_before(name),
-        )
-        for name in AWAITED
-    },
-    "cancelled: an earlier call, although wait() follows": cancelled(
-        hanging,
-        ["receive_output", "wait"],
-        "receive_output",
-        timed_out_before("receive_output"),
-    ),
-    **{
-        f"cancelled: {end}(), before {name}()": cancelled(
-            hanging,
-            [end],
-            name,
-            f"{end}(timeout=0.2) cancelled the application, which had not returned in"
-            " time.\nCall wait() and disconnect() at the end of the test.",
-        )
-        for end in ("wait", "disconnect")
-        for name in AWAITED
-    },
-    "cancelled: by no call": cancelled(
-        Script((ACCEPT,)),
-        ["connect", "stop"],
-        "receive_output",
-        "The application was cancelled by stop(), by future.cancel() or by itself.\n"
-        "Cancel it only at the end of the test, or create a new communicator.",
-    ),
-}
+]
 
 
 async def perform(communicator: RecordingWebsocketCommunicator, name: str) -> None:
-    if name == "async with":
+    if name == "leave":
         async with communicator:
             pass
     elif name == "stop":
@@ -232,22 +190,23 @@ async def perform(communicator: RecordingWebsocketCommunicator, name: str) -> No
 
 
 @each_consumer
-@pytest.mark.parametrize("name", CAUSES)
-def test_the_text_of_a_failure(name: str, kind: Kind) -> None:
-    application, before, call, text, expected = CAUSES[name]
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda it: it.calls.replace(" ", "(), "))
+def test_the_text_of_a_failure(cause: Cause, kind: Kind) -> None:
+    application = cause.application
     if isinstance(application, Script):
         application = scripted(application, kind)
 
     async def fail() -> BaseException:
         communicator = RecordingWebsocketCommunicator(application, "/ws/")
+        *before, last = cause.calls.split()
         for earlier in before:
             with suppress(TimeoutError, asyncio.CancelledError):
                 await perform(communicator, earlier)
-        return await failure(perform(communicator, call))
+        return await failure(perform(communicator, last))
 
     error = run(fail())
-    assert type(error) is expected
-    assert error.args == (text,)
+    assert type(error) is cause.error
+    assert error.args == (cause.text,)
 
 
 @pytest.mark.parametrize(
@@ -275,29 +234,29 @@ async def test_the_cancellation_of_the_test_itself_has_no_text() -> None:
 # A receive_output() of the test's own.
 
 
-ReceiveOutput = Callable[
-    [RecordingWebsocketCommunicator, float], Coroutine[Any, Any, Any]
-]
+class Overriding(RecordingWebsocketCommunicator):
+    """Its receive_output() reads the queue itself, as in public suites."""
+
+    async def receive_output(self, timeout: float | None = 1) -> Any:
+        return await asyncio.wait_for(self.output_queue.get(), timeout)
 
 
-def overriding(
-    receive_output: ReceiveOutput, *events: object, ending: Any = "wait"
-) -> RecordingWebsocketCommunicator:
-    class Overriding(RecordingWebsocketCommunicator):
-        async def receive_output(self, timeout: float | None = 1) -> Any:
-            return await receive_output(self, timeout or 0)
-
-    return Overriding(scripted(Script(events, ending), "async"), "/ws/")
+class Failing(RecordingWebsocketCommunicator):
+    async def receive_output(self, timeout: float | None = 1) -> Any:
+        raise TimeoutError
 
 
-async def read_queue(it: RecordingWebsocketCommunicator, timeout: float) -> Any:
-    """Read the queue itself, as subclasses in public suites do."""
-    return await asyncio.wait_for(it.output_queue.get(), timeout)
+class Relaying(RecordingWebsocketCommunicator):
+    other: RecordingWebsocketCommunicator
+
+    async def receive_output(self, timeout: float | None = 1) -> Any:
+        return await self.other.receive_output(timeout)
 
 
 def test_a_subclass_that_reads_the_queue_itself_is_told_of_the_crash() -> None:
     async def fail() -> None:
-        communicator = overriding(read_queue, ACCEPT, ending="raise")
+        application = scripted(Script((ACCEPT,), "raise"), "async")
+        communicator = Overriding(application, "/ws/")
         await communicator.connect()
         # Its own receive_output() is not explained: it may call what it likes.
         assert await message(communicator.receive_output(0.2)) == ""
@@ -314,27 +273,21 @@ def test_a_subclass_that_reads_the_queue_itself_is_told_of_the_crash() -> None:
 
 def test_a_timeout_of_a_receive_output_of_the_tests_own_is_explained() -> None:
     async def fail() -> None:
-        async def fail_at_once(it: object, timeout: float) -> None:
-            raise TimeoutError
-
-        async def relay(it: object, timeout: float) -> object:
-            return await other.receive_output(timeout)
-
-        communicator = overriding(read_queue)
+        application = scripted(Script(()), "async")
+        communicator = Overriding(application, "/ws/")
         unanswered = timed_out("connect", UNANSWERED)
         assert await message(communicator.connect(0.2)) == unanswered
         assert not communicator.future.done()
-        communicator.stop()
+        failing = Failing(application, "/ws/")
         not_started = "The application has not been started.\nCall connect() first."
-        assert await message(overriding(fail_at_once).receive_from(0.2)) == timed_out(
-            "receive_from", not_started
-        )
-        other = client(ACCEPT)
-        await other.connect()
+        shown = timed_out("receive_from", not_started)
+        assert await message(failing.receive_from(0.2)) == shown
         # It is the other communicator that explains.
-        assert await message(overriding(relay).receive_from(0.2)) == timed_out(
-            "receive_output", IDLE
-        )
+        relaying = Relaying(application, "/ws/")
+        relaying.other = client(ACCEPT)
+        await relaying.other.connect()
+        shown = timed_out("receive_output", IDLE)
+        assert await message(relaying.receive_from(0.2)) == shown
 
     run(fail())
 
