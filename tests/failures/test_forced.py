@@ -97,12 +97,7 @@ def test_every_call_ends_and_says_where_the_application_suppresses_its_cancellat
         # The client of a server would not notice.
         assert it.client_view.close_code in (None, 1000, 1006)
         for later in (
-            it.connect(),
-            it.receive_output(),
-            it.receive_from(),
-            it.receive_json_from(),
-            it.receive_nothing(),
-            it.wait_closed(),
+            *(getattr(it, name)() for name in (*AWAITED, "receive_nothing")),
             it.send_to("anything"),
             it.send_json_to([]),
             it.send_input({"type": "websocket.receive", "text": "anything"}),
@@ -162,7 +157,7 @@ def test_the_place_is_where_the_application_waits_after_its_cancellation(
     assert text.endswith(HOW_TO_STOP)
 
 
-@pytest.mark.parametrize("name", ["async with", "wait", "disconnect", "receive_output"])
+@pytest.mark.parametrize("name", ["wait", "disconnect", "receive_output"])
 def test_an_application_that_cannot_be_forced_did_not_stop(name: str) -> None:
     async def application(scope: object, receive: object, send: object) -> None:
         while not stop.is_set():
@@ -171,16 +166,11 @@ def test_an_application_that_cannot_be_forced_did_not_stop(name: str) -> None:
             except BaseException:
                 pass
 
-    async def leave(it: RecordingWebsocketCommunicator) -> None:
-        async with it:
-            await it.receive_nothing()
-
     stop = asyncio.Event()
 
     async def main() -> None:
         it = RecordingWebsocketCommunicator(application, "/")
-        call = leave(it) if name == "async with" else getattr(it, name)(timeout=0.05)
-        error = await failure(call)
+        error = await failure(getattr(it, name)(timeout=0.05))
         assert type(error) is AssertionError
         assert readable(error) == (
             f"The application did not stop: {SUPPRESSES}"

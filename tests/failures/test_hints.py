@@ -33,20 +33,18 @@ def read(consumer: Any, key: str) -> None:
     consumer.scope[key]  # reads
 
 
-class Reading(AsyncWebsocketConsumer):
+class WithKey:
     def __init__(self, key: str) -> None:
         super().__init__()
         self.key = key
 
+
+class Reading(WithKey, AsyncWebsocketConsumer):
     async def connect(self) -> None:
         read(self, self.key)
 
 
-class SyncReading(WebsocketConsumer):
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self.key = key
-
+class SyncReading(WithKey, WebsocketConsumer):
     def connect(self) -> None:
         read(self, self.key)
 

@@ -22,7 +22,7 @@ from tests.helpers import (
     only_note,
     readable,
 )
-from tests.scripts import Boom, Script, scripted
+from tests.scripts import Boom
 
 Communicator = RecordingWebsocketCommunicator
 Call = Callable[[Communicator], Coroutine[Any, Any, object]]
@@ -49,7 +49,7 @@ async def fail_in_block(communicator: Communicator, error: Exception) -> None:
         raise error
 
 
-async def end_block(communicator: Communicator) -> None:
+async def connect_in_block(communicator: Communicator) -> None:
     async with communicator:
         await communicator.connect()
         await asyncio.wait([communicator.future])
@@ -72,7 +72,7 @@ NOTES: dict[str, tuple[Callable[[], Communicator], Call, str | None, str]] = {
     ),
     "a crash that the end of a block raises": (
         lambda: client(ACCEPT, ending="raise"),
-        end_block,
+        connect_in_block,
         "boom",
         transcript(
             "-> connect", "<- accept", RAISED, sees="HTTP 101, then close code 1011"
@@ -202,32 +202,24 @@ def headings(error: BaseException) -> list[str]:
     return re.findall("^Transcript(.*)$", only_note(error), re.MULTILINE)
 
 
-TOKENS = [
-    f"/ws/rooms/a-room-with-quite-a-long-name/?token={'0123456789' * 9}{end}"
-    for end in ("first", "second")
-]
-
-
 @pytest.mark.parametrize("failing", [0, 1])
 async def test_clients_whose_paths_differ_at_the_end_can_be_told_apart(
     failing: int,
 ) -> None:
-    application = scripted(Script((ACCEPT,)), "async")
-    with pytest.raises(TimeoutError) as raised:
-        async with (
-            RecordingWebsocketCommunicator(application, TOKENS[0]) as first,
-            RecordingWebsocketCommunicator(application, TOKENS[1]) as second,
-        ):
-            await asyncio.gather(first.connect(), second.connect())
-            await (first, second)[failing].receive_output(0.05)
+    path = f"/ws/rooms/a-room-with-quite-a-long-name/?token={'0123456789' * 9}"
+    clients = [raising(Boom("boom"), f"{path}{end}") for end in ("first", "second")]
+    with pytest.raises(Boom) as raised:
+        async with clients[0], clients[1]:
+            await clients[failing].connect()
     shown = headings(raised.value)
     assert len(shown) == 2
     # Whose call has failed is said of one of them.
-    [failed] = [heading for heading in shown if "fail" in heading]
-    [other] = [heading for heading in shown if "fail" not in heading]
-    ends = ["first", "second"]
-    assert ends[failing] in failed and ends[failing] not in other
-    assert ends[1 - failing] in other and ends[1 - failing] not in failed
+    assert {
+        (it.count("first"), it.count("second"), "failed" in it) for it in shown
+    } == {
+        (1, 0, failing == 0),
+        (0, 1, failing == 1),
+    }
 
 
 def raising(error: BaseException, path: str) -> Communicator:
@@ -238,11 +230,6 @@ def raising(error: BaseException, path: str) -> Communicator:
         raise error
 
     return RecordingWebsocketCommunicator(application, path)
-
-
-async def connect_in_block(communicator: Communicator) -> None:
-    async with communicator:
-        await communicator.connect()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ def handler(name: str, call: str, awaits: str = "await ") -> str:
     )
 
 
+def waits(*frames: str) -> str:
+    """Return where the application is waiting."""
+    return "".join([WAITING_HERE, *frames, HOW_TO_UNBLOCK])
+
+
 ASYNC_HANDLER = CHANNELS + handler("connect", "connect()")
 SYNC_HANDLER = handler("connect", "connect()", awaits="")
 
@@ -108,26 +113,21 @@ APPLICATIONS: dict[str, tuple[Any, str]] = {
     ),
     "a chain of coroutines": (
         AsyncWaiting.as_asgi(),
-        WAITING_HERE
-        + ASYNC_HANDLER
-        + ours("connect", "await self.greet()")
-        + ours("greet", GREETS)
-        + HOW_TO_UNBLOCK,
+        waits(
+            ASYNC_HANDLER, ours("connect", "await self.greet()"), ours("greet", GREETS)
+        ),
     ),
     "an object": (
         awaiting_an_object,
-        WAITING_HERE
-        + ours("awaiting_an_object", "await Awaited()")
-        + ours("__await__", IS_AWAITED)
-        + HOW_TO_UNBLOCK,
+        waits(
+            ours("awaiting_an_object", "await Awaited()"), ours("__await__", IS_AWAITED)
+        ),
     ),
     "a task, in no consumer": (
         awaiting_a_task,
-        WAITING_HERE
-        + ours("awaiting_a_task", "await task  # in an application")
-        + ITS_TASK
-        + HANGS
-        + HOW_TO_UNBLOCK,
+        waits(
+            ours("awaiting_a_task", "await task  # in an application"), ITS_TASK, HANGS
+        ),
     ),
 }
 
@@ -334,7 +334,7 @@ TASK = "The consumer has a task that is waiting here (most recent call last):\n"
 DELEGATES = "await asyncio.create_task(self.hang_deeply())  # delegates"
 WORKS = ours("hang_deeply", "await held[-1]  # works")
 WAITS = "await asyncio.get_running_loop().create_future()  # waits beside it"
-#: What is said of a consumer whose tasks do these works.
+#: What is said of an idle consumer whose tasks do these works.
 TASKS: dict[tuple[str, ...], str] = {
     ("hang",): f"{TASK}{HANGS}{HOW_TO_UNBLOCK}",
     ("delegate",): (
@@ -349,7 +349,9 @@ TASKS: dict[tuple[str, ...], str] = {
 }
 
 
-def failure_of(communicator: RecordingWebsocketCommunicator, *works: str) -> str:
+def failure_of(consumer: type[Delegating], *works: str) -> str:
+    communicator = communicator_for(consumer, *works)
+
     async def fail() -> str:
         await delegate(communicator, works)
         # Nothing can run any more when the clock of the test moves.
@@ -368,23 +370,14 @@ def failure_of(communicator: RecordingWebsocketCommunicator, *works: str) -> str
 def test_the_tasks_that_a_consumer_has_started_are_shown(
     consumer: type[Delegating], works: tuple[str, ...]
 ) -> None:
-    text = failure_of(communicator_for(consumer, *works), *works)
+    text = failure_of(consumer, *works)
     assert text == timed_out("receive_from", TASKS[works])
 
 
 def test_a_handler_that_waits_beside_a_task_is_shown_with_it() -> None:
-    text = failure_of(communicator_for(Waiting, "hang"), "hang")
-    receives = handler("receive", 'receive(text_data=message["text"])')
-    assert text == timed_out(
-        "receive_from",
-        WAITING_HERE
-        + CHANNELS
-        + receives
-        + ours("receive", WAITS)
-        + ITS_TASK
-        + HANGS
-        + HOW_TO_UNBLOCK,
-    )
+    receive = handler("receive", 'receive(text_data=message["text"])')
+    where = waits(CHANNELS, receive, ours("receive", WAITS), ITS_TASK, HANGS)
+    assert failure_of(Waiting, "hang") == timed_out("receive_from", where)
 
 
 def test_the_tasks_of_another_application_are_not_shown() -> None:
