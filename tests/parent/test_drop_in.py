@@ -1,180 +1,100 @@
 """
-The class behaves as its parent.
+The same steps have the same outcomes, and leave the same state, as with the parent.
 
-The same steps are performed with both, and their outcomes and final states compared.
+A step is a call, or the use of an attribute, as in public test suites and in Channels'
+documentation.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any, Literal
-from unittest.mock import AsyncMock, create_autospec
+import asyncio
+from contextlib import suppress
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
-from channels.testing import WebsocketCommunicator
+from asgiref.typing import ASGI3Application
+from channels.consumer import AsyncConsumer
+from channels.generic.websocket import WebsocketConsumer
+from channels.routing import URLRouter
+from django.urls import re_path
 
-from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import (
     ACCEPT,
     BYTES_FRAME,
+    CLOSE,
     CLOSE_WITH_REASON,
     CONNECT,
+    DISCONNECT,
     FRAME,
     JSON_FRAME,
     UNKNOWN,
-    Event,
     accept,
+    close,
     send,
 )
-from tests.helpers import LONG, SHORT, client, each_kind, failure, message
+from tests.helpers import LONG, SHORT, each_kind
+from tests.parent.applications import echo, scope_reader, sending
 from tests.scripts import Kind, Script, scripted
-from tests.steps import Outcome, Step, assert_same, connect, perform_step, wait_for_end
-
-APPLICATION = scripted(Script((ACCEPT,)), "asgi")
-
-
-# Signatures and attributes.
-
-
-def public(cls: type) -> dict[str, object]:
-    return {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
-
-
-def arguments(function: Callable[..., object]) -> list[tuple[str, object, object]]:
-    parameters = inspect.signature(function).parameters.values()
-    return [(it.name, it.kind, it.default) for it in parameters]
-
-
-def test_the_class_takes_the_same_arguments() -> None:
-    ours = arguments(RecordingWebsocketCommunicator)
-    assert ours == arguments(WebsocketCommunicator)
-
-
-@pytest.mark.parametrize("name", ["__init__", *public(WebsocketCommunicator)])
-def test_every_method_takes_the_same_arguments(name: str) -> None:
-    parent = getattr(WebsocketCommunicator, name)
-    ours = getattr(RecordingWebsocketCommunicator, name)
-    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(parent)
-    assert isinstance(ours, property) == isinstance(parent, property)
-    if not isinstance(parent, property):
-        assert arguments(ours) == arguments(parent)
-
-
-async def test_every_attribute_of_the_parent_exists() -> None:
-    parent = WebsocketCommunicator(APPLICATION, "/")
-    ours = RecordingWebsocketCommunicator(APPLICATION, "/")
-    assert set(dir(parent)) - set(dir(ours)) == set()
-    for name in ("application", "scope", "response_headers"):
-        assert getattr(ours, name) == getattr(parent, name)
-    parent.stop()
-    ours.stop()
-
-
-async def test_an_autospec_mock_has_the_same_methods() -> None:
-    parent = create_autospec(WebsocketCommunicator)(None, "/")
-    ours = create_autospec(RecordingWebsocketCommunicator)(None, "/")
-    for name, member in public(WebsocketCommunicator).items():
-        is_awaitable = inspect.iscoroutinefunction(member)
-        for mock in (parent, ours):
-            assert isinstance(getattr(mock, name), AsyncMock) is is_awaitable
-        if is_awaitable:
-            with pytest.raises(TypeError):
-                getattr(ours, name)(1, 2, 3, 4)
-    await ours.connect(5)
-    ours.connect.assert_awaited_once_with(timeout=5)
-
-
-def construct(args: list[object], **kwargs: object) -> Step:
-    def step(cls: Any) -> object:
-        communicator = cls(*args, **kwargs)
-        communicator.stop()
-        return communicator.scope
-
-    return step
-
-
-async def assert_same_construction(step: Step) -> Outcome:
-    parent, ours = [
-        await perform_step(step, cls)
-        for cls in (WebsocketCommunicator, RecordingWebsocketCommunicator)
-    ]
-    assert ours == parent
-    return parent
+from tests.steps import Step, assert_same, connect, receive, wait_for_end
 
 
 @pytest.mark.parametrize(
-    "step",
+    "events",
     [
-        construct([APPLICATION, "/"]),
-        construct([APPLICATION, "/ws/%E2%82%AC/?a=1&b=%20#fragment"]),
-        construct([APPLICATION, "ws://user:pass@example.com:8080/ws/?a=1"]),
-        construct([APPLICATION, "/", [(b"origin", b"http://a")], ["chat"], 3]),
-        construct([APPLICATION, "/", None, None, 0]),
-        construct([], application=APPLICATION, path="/", subprotocols=["chat"]),
+        [accept(subprotocol="chat", headers=[(b"a", b"b")])],
+        [accept(headers=None)],
+        [accept(headers=[("a", "b")])],
+        [accept(subprotocol=5)],
+        [accept(subprotocol="")],
+        [close()],
+        [CLOSE_WITH_REASON],
+        [ACCEPT, ACCEPT, CLOSE_WITH_REASON],
     ],
+    ids=str,
 )
-async def test_the_constructor_makes_the_same_scope(step: Step) -> None:
-    outcome = await assert_same_construction(step)
-    assert outcome.returned
+async def test_handshake_responses(events: list[object]) -> None:
+    await assert_same(sending(*events), *[connect] * len(events))
 
 
-# The parent's __del__() raises if its constructor has failed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(
-    "step",
-    [
-        construct([]),
-        construct([APPLICATION]),
-        construct([APPLICATION, None]),
-        construct([APPLICATION, b"/"]),
-        construct([APPLICATION, "/", [], [], 2, "too many"]),
-        construct([APPLICATION, "/"], timeout=1),
-        lambda cls: cls(5, "/").connect(),
-    ],
-)
-async def test_the_constructor_raises_the_same(step: Step) -> None:
-    outcome = await assert_same_construction(step)
-    assert outcome.raised
-
-
-# The same steps.
-
-
-ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
-    "the handshake response": (
-        Script((accept(subprotocol="chat", headers=[(b"a", b"b")]),)),
-        [connect],
-    ),
+#: What an application sends after it has accepted, and the steps after connect().
+ACCEPTED: dict[str, tuple[list[object], list[Step]]] = {
     "frames, of which some are not received": (
-        Script((ACCEPT, JSON_FRAME, BYTES_FRAME, FRAME, JSON_FRAME)),
+        [JSON_FRAME, BYTES_FRAME, FRAME, JSON_FRAME],
         [
-            connect,
             lambda it: it.receive_json_from(LONG),
             lambda it: it.receive_from(timeout=LONG),
-            lambda it: it.receive_output(LONG),
+            receive,
             lambda it: it.receive_nothing(LONG),
         ],
     ),
-    "nothing": (Script((ACCEPT,)), [connect, lambda it: it.receive_nothing()]),
-    "an interval over the timeout": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.receive_nothing(0.01, 0.02)],
-    ),
+    "nothing": ([], [lambda it: it.receive_nothing()]),
+    "an interval over the timeout": ([], [lambda it: it.receive_nothing(0.01, 0.02)]),
     "a close in place of a frame": (
-        Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)),
-        [
-            connect,
-            lambda it: it.receive_from(LONG),
-            lambda it: it.receive_json_from(LONG),
-        ],
+        [CLOSE_WITH_REASON, JSON_FRAME],
+        [lambda it: it.receive_from(LONG), lambda it: it.receive_json_from(LONG)],
     ),
     "a close received as an event": (
-        Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON)),
-        [connect, lambda it: it.receive_from(LONG), lambda it: it.receive_output(LONG)],
+        [JSON_FRAME, CLOSE_WITH_REASON],
+        [lambda it: it.receive_from(LONG), receive],
+    ),
+    "received until a timeout, and again until a cancellation": (
+        [JSON_FRAME, CLOSE],
+        [receive, receive, *[lambda it: it.receive_output(SHORT)] * 2],
+    ),
+    "cleaned up after the close, several times": (
+        [CLOSE],
+        [
+            receive,
+            lambda it: it.send_input({"type": "websocket.disconnect", "code": 4401}),
+            lambda it: it.wait(),
+            lambda it: it.wait(timeout=SHORT),
+            lambda it: it.disconnect(),
+            lambda it: it.disconnect(code=1001, timeout=SHORT),
+            lambda it: it.stop(exceptions=False),
+        ],
     ),
     "disconnected twice": (
-        Script((ACCEPT, JSON_FRAME)),
+        [JSON_FRAME],
         [
-            connect,
             lambda it: it.receive_from(LONG),
             lambda it: it.disconnect(4000, LONG),
             lambda it: it.disconnect(code=4000),
@@ -182,54 +102,26 @@ ACCEPTED: dict[str, tuple[Script, list[Step]]] = {
             lambda it: it.stop(),
         ],
     ),
-    "stopped": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.stop(), wait_for_end, lambda it: it.stop()],
-    ),
+    "stopped": ([], [lambda it: it.stop(), wait_for_end, lambda it: it.stop()]),
     "wait until the timeout expires": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.wait(SHORT), lambda it: it.receive_output(SHORT)],
+        [],
+        [lambda it: it.wait(SHORT), lambda it: it.receive_output(SHORT)],
     ),
-    "text that is not JSON": (
-        Script((ACCEPT, FRAME)),
-        [connect, lambda it: it.receive_json_from(LONG)],
-    ),
-    "bytes in place of JSON": (
-        Script((ACCEPT, BYTES_FRAME)),
-        [connect, lambda it: it.receive_json_from(LONG)],
-    ),
-    "nothing to send": (Script((ACCEPT,)), [connect, lambda it: it.send_to()]),
-    "two things to send": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.send_to("text", b"bytes")],
-    ),
-    "bytes sent as text": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.send_to(text_data=b"bytes")],
-    ),
-    "text sent as bytes": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.send_to(bytes_data="text")],
-    ),
-    "an object that is not JSON-serializable": (
-        Script((ACCEPT,)),
-        [connect, lambda it: it.send_json_to({1, 2})],
-    ),
+    "text that is not JSON": ([FRAME], [lambda it: it.receive_json_from(LONG)]),
+    "bytes in place of JSON": ([BYTES_FRAME], [lambda it: it.receive_json_from(LONG)]),
+    "nothing to send": ([], [lambda it: it.send_to()]),
+    "two things to send": ([], [lambda it: it.send_to("text", b"bytes")]),
+    "bytes sent as text": ([], [lambda it: it.send_to(text_data=b"bytes")]),
+    "text sent as bytes": ([], [lambda it: it.send_to(bytes_data="text")]),
+    "what JSON cannot encode": ([], [lambda it: it.send_json_to({1, 2})]),
 }
 
 
 @each_kind
 @pytest.mark.parametrize("name", ACCEPTED)
-async def test_an_accepted_connection_works_as_with_the_parent(
-    name: str, kind: Kind
-) -> None:
-    script, steps = ACCEPTED[name]
-    await assert_same(scripted(script, kind), *steps)
-
-
-async def test_a_second_handshake_response_is_handled_as_by_the_parent() -> None:
-    application = scripted(Script((ACCEPT, ACCEPT, CLOSE_WITH_REASON)), "asgi")
-    await assert_same(application, connect, connect, connect)
+async def test_an_accepted_connection(name: str, kind: Kind) -> None:
+    events, steps = ACCEPTED[name]
+    await assert_same(scripted(Script((ACCEPT, *events)), kind), connect, *steps)
 
 
 @pytest.mark.parametrize("receive", ["receive_from", "receive_json_from"])
@@ -251,39 +143,37 @@ async def test_a_second_handshake_response_is_handled_as_by_the_parent() -> None
     ],
     ids=str,
 )
-async def test_a_malformed_frame_fails_as_with_the_parent(
-    event: object, receive: str
-) -> None:
+async def test_malformed_frames(event: object, receive: str) -> None:
     await assert_same(
-        scripted(Script((ACCEPT, event, JSON_FRAME)), "asgi"),
+        sending(ACCEPT, event, JSON_FRAME),
         connect,
         lambda it: getattr(it, receive)(LONG),
     )
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"headers": None},
-        {"headers": [("a", "b")]},
-        {"subprotocol": 5},
-        {"subprotocol": ""},
-    ],
-    ids=str,
-)
-async def test_a_malformed_accept_is_handled_as_by_the_parent(
-    keys: dict[str, object],
+@pytest.mark.parametrize("timeout", [0, 0.01, 1, None])
+async def test_queued_events_are_received_whatever_the_timeout(
+    timeout: float | None,
 ) -> None:
-    await assert_same(scripted(Script((accept(**keys),)), "asgi"), connect)
+    await assert_same(
+        sending(ACCEPT, JSON_FRAME, CLOSE_WITH_REASON, ending="return"),
+        lambda it: it.send_input(CONNECT),
+        wait_for_end,
+        lambda it: it.receive_output(timeout),
+        lambda it: it.receive_from(timeout=timeout),
+        lambda it: it.receive_output(timeout),
+    )
 
 
-LATER_CALLS: dict[str, Step] = {
-    "connect": lambda it: it.connect(SHORT),
+# Calls at another time than usual.
+
+CALLS: dict[str, Step] = {
+    "connect": lambda it: it.connect(SHORT if it._future else LONG),
     "receive_output": lambda it: it.receive_output(SHORT),
     "receive_from": lambda it: it.receive_from(SHORT),
     "receive_json_from": lambda it: it.receive_json_from(timeout=SHORT),
     "receive_nothing": lambda it: it.receive_nothing(),
-    "send_input": lambda it: it.send_input({"type": "websocket.receive", "text": "1"}),
+    "send_input": lambda it: it.send_input(CONNECT),
     "send_to": lambda it: it.send_to(bytes_data=b"1"),
     "send_json_to": lambda it: it.send_json_to({}),
     "disconnect": lambda it: it.disconnect(timeout=SHORT),
@@ -293,126 +183,259 @@ LATER_CALLS: dict[str, Step] = {
 }
 
 
-each_later_call = pytest.mark.parametrize("name", LATER_CALLS)
+async def start_and_end(it: Any) -> None:
+    await it.send_input(CONNECT)
+    await asyncio.wait([it.future])
 
 
-@each_later_call
-@each_kind
-@pytest.mark.parametrize("ending", ["raise", "return"])
-async def test_calls_after_the_end_of_the_application_work_as_with_the_parent(
-    name: str, kind: Kind, ending: Literal["raise", "return"]
-) -> None:
-    # Without a frame: connect() reads past it, which the parent does not do.
-    unread = () if name == "connect" else (JSON_FRAME,)
-    await assert_same(
-        scripted(Script((ACCEPT, *unread), ending), kind),
-        lambda it: it.send_input(CONNECT),
-        wait_for_end,
-        LATER_CALLS[name],
-        LATER_CALLS[name],
-        LATER_CALLS[name],
-    )
+def cancel_soon(it: Any) -> None:
+    asyncio.get_running_loop().call_soon(it.future.cancel, "why")
 
 
-@each_later_call
-async def test_calls_after_a_timeout_work_as_with_the_parent(
-    name: str,
-) -> None:
-    await assert_same(
-        scripted(Script((ACCEPT,)), "asgi"),
-        connect,
-        lambda it: it.receive_output(0.01),
-        LATER_CALLS[name],
-        LATER_CALLS[name],
-    )
+#: What an application does, and the steps before the call.
+TIMES: dict[str, tuple[Script, list[Step]]] = {
+    "before the start": (Script((ACCEPT, CLOSE, CLOSE)), []),
+    "after a crash": (Script((ACCEPT, CLOSE), "raise"), [start_and_end]),
+    "after a return": (Script((ACCEPT, CLOSE), "return"), [start_and_end]),
+    "after a timeout": (
+        Script((ACCEPT,)),
+        [connect, lambda it: it.receive_output(0.01)],
+    ),
+    "after a cancellation": (
+        Script((ACCEPT,)),
+        [connect, lambda it: it.future.cancel("why"), wait_for_end],
+    ),
+    "during a cancellation": (Script((ACCEPT,)), [connect, cancel_soon]),
+}
 
 
-@each_later_call
-async def test_calls_before_the_start_of_the_application_work_as_with_the_parent(
-    name: str,
-) -> None:
-    await assert_same(
-        scripted(Script((ACCEPT, CLOSE_WITH_REASON)), "asgi"), LATER_CALLS[name]
-    )
-
-
-@pytest.mark.parametrize("timeout", [0, 0.01, 1, None])
-async def test_queued_events_are_returned_whatever_the_timeout(
-    timeout: float | None,
-) -> None:
-    await assert_same(
-        scripted(Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON), "return"), "asgi"),
-        lambda it: it.send_input(CONNECT),
-        wait_for_end,
-        lambda it: it.receive_output(timeout),
-        lambda it: it.receive_from(timeout=timeout),
-        lambda it: it.receive_output(timeout),
-    )
-
-
-# The failure texts of Channels.
-
-
+@pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(
-    ("sent", "name", "text"),
-    [
-        (
-            CLOSE_WITH_REASON,
-            "receive_from",
-            "Expected type 'websocket.send', but was '{type}'",
-        ),
-        (
-            send(text="1", bytes=b"1"),
-            "receive_from",
-            "The response needs exactly one of 'text' or 'bytes'",
-        ),
-        (
-            send(text=1),
-            "receive_from",
-            "Text frame payload is not str, it is <class 'int'>",
-        ),
-        (
-            send(bytes="1"),
-            "receive_from",
-            "Binary frame payload is not bytes, it is <class 'str'>",
-        ),
-        (
-            send(bytes=b"1"),
-            "receive_json_from",
-            "JSON data is not a text frame, it is <class 'bytes'>",
-        ),
-        (
-            send(text="]"),
-            "receive_json_from",
-            "Expecting value: line 1 column 1 (char 0)",
-        ),
-    ],
+    ("time", "kind"),
+    [*[(it, "asgi") for it in TIMES], ("after a crash", "sync")],
 )
-async def test_the_failure_texts_of_channels_are_unchanged(
-    sent: Event, name: str, text: str
-) -> None:
-    application = scripted(Script((ACCEPT, sent)), "async")
-    messages = []
-    for communicator_class in (WebsocketCommunicator, RecordingWebsocketCommunicator):
-        communicator = communicator_class(application, "/ws/")
-        await communicator.connect()
-        messages.append(str(await failure(getattr(communicator, name)())))
-        await communicator.disconnect()
-    parents, ours = messages
-    assert ours == text.format(**sent) if "type}" in text else text
-    assert parents == ours
+async def test_calls_at_any_time(time: str, kind: Kind, name: str) -> None:
+    script, before = TIMES[time]
+    await assert_same(scripted(script, kind), *before, *[CALLS[name]] * 3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ((), "You must supply exactly one of text_data or bytes_data"),
-        (("a", b"b"), "You must supply exactly one of text_data or bytes_data"),
-        ((b"a",), "The text_data argument must be a str"),
-        ((None, "b"), "The bytes_data argument must be bytes"),
-    ],
-)
-async def test_the_failure_texts_of_send_to_are_unchanged(
-    arguments: tuple[Any, ...], text: str
-) -> None:
-    assert await message(client().send_to(*arguments)) == text
+# Attributes, and calls of several tasks.
+
+
+async def get_in_vain(it: Any) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(it.output_queue.get(), SHORT)
+
+
+async def interrupt(it: Any) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(it.receive_output(timeout=10), SHORT)
+
+
+async def converse_in_two_tasks(it: Any) -> object:
+    async def send() -> None:
+        for number in range(20):
+            await it.send_json_to(number)
+            await asyncio.sleep(0)
+
+    async def receive() -> list[object]:
+        return [await it.receive_json_from(LONG) for _ in range(20)]
+
+    return await asyncio.gather(receive(), send())
+
+
+def spy(it: Any) -> None:
+    it.send_input = AsyncMock(wraps=it.send_input)
+
+
+def count_tasks(it: object) -> int:
+    return len(asyncio.all_tasks())
+
+
+def state(it: Any) -> object:
+    future = it.future
+    return type(future), future.done(), future.cancelled(), it._future is future
+
+
+def other_scope(it: Any) -> None:
+    it.scope = {"type": "websocket", "user": "Ada"}
+
+
+def other_application(it: Any) -> None:
+    it.application = sending(accept(subprotocol="other"))
+
+
+USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
+    "the output queue": (
+        sending(ACCEPT, JSON_FRAME, JSON_FRAME, JSON_FRAME, CLOSE),
+        [
+            connect,
+            lambda it: it.output_queue.qsize(),
+            lambda it: it.output_queue.get(),
+            lambda it: asyncio.wait_for(it.output_queue.get(), LONG),
+            lambda it: it.receive_from(),
+            lambda it: it.output_queue.get_nowait(),
+            lambda it: it.output_queue.empty(),
+            get_in_vain,
+        ],
+    ),
+    "the input queue": (
+        echo,
+        [
+            lambda it: it.input_queue.put_nowait(CONNECT),
+            lambda it: it.input_queue.put_nowait({"type": "websocket.receive"}),
+            receive,
+            receive,
+        ],
+    ),
+    "the future": (
+        echo,
+        [
+            lambda it: it._future,
+            connect,
+            state,
+            lambda it: it.send_input(DISCONNECT),
+            lambda it: it.future,
+            state,
+        ],
+    ),
+    "the future of an application that raises": (
+        sending(ACCEPT, ending="raise"),
+        [connect, lambda it: it.future, state],
+    ),
+    "the scope": (
+        scope_reader,
+        [
+            lambda it: it.scope.update({"user": "Ada", "url_route": {"kwargs": {}}}),
+            connect,
+            lambda it: it.scope["keys"],
+            lambda it: it.scope["id"] == id(it.scope),
+        ],
+    ),
+    "another scope": (
+        scope_reader,
+        [other_scope, connect, lambda it: it.scope["keys"]],
+    ),
+    "another application": (echo, [other_application, connect]),
+    "tasks": (
+        echo,
+        [
+            count_tasks,
+            connect,
+            count_tasks,
+            lambda it: it.send_to("text"),
+            count_tasks,
+            lambda it: it.receive_from(),
+            count_tasks,
+            lambda it: it.receive_nothing(),
+            count_tasks,
+            interrupt,
+            count_tasks,
+            lambda it: it.disconnect(),
+            count_tasks,
+        ],
+    ),
+    "a call that is cancelled": (
+        echo,
+        [
+            connect,
+            *[interrupt] * 3,
+            lambda it: it.send_to("text"),
+            lambda it: it.receive_from(),
+        ],
+    ),
+    "a spy": (
+        echo,
+        [
+            spy,
+            connect,
+            lambda it: it.send_to("text"),
+            lambda it: it.send_json_to([]),
+            lambda it: it.disconnect(),
+            lambda it: it.send_input.await_args_list,
+        ],
+    ),
+    "two tasks": (echo, [connect, converse_in_two_tasks]),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+async def test_attributes_and_tasks(name: str) -> None:
+    application, steps = USES[name]
+    await assert_same(application, *steps)
+
+
+# The examples of Channels' documentation on testing, in its order:
+# https://channels.readthedocs.io/en/stable/topics/testing.html. What it shows with
+# ApplicationCommunicator, whose methods a WebSocket's communicator has too, is done
+# here with an application for HTTP. Its examples of other classes are left out.
+
+
+class ChunkedHttpApp(AsyncConsumer):
+    async def http_request(self, event: Any) -> None:
+        await self.send({"type": "http.response.start", "status": 200, "headers": []})
+        first, _, last = event["body"].partition(b"\x01")
+        await self.send(
+            {"type": "http.response.body", "body": first, "more_body": True}
+        )
+        await self.send({"type": "http.response.body", "body": last})
+
+
+class SimpleWebsocketApp(WebsocketConsumer):
+    def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        self.send(text_data=text_data, bytes_data=bytes_data)
+
+
+class KwargsWebSocketApp(WebsocketConsumer):
+    def connect(self) -> None:
+        self.accept()
+        self.send(text_data=self.scope["url_route"]["kwargs"]["message"])
+
+
+#: Neither Django's types nor those of Channels allow an ASGI application in path().
+APPLICATION: Any = KwargsWebSocketApp.as_asgi()
+ROUTES: Any = [re_path(r"^ws/(?P<message>\w+)/$", APPLICATION)]
+
+DOCUMENTED: dict[str, tuple[ASGI3Application, list[Step]]] = {
+    "events of any protocol": (
+        ChunkedHttpApp.as_asgi(),
+        [
+            lambda it: it.send_input({"type": "http.request", "body": b"1 \x01 2"}),
+            lambda it: it.receive_output(timeout=1),
+            lambda it: it.receive_nothing(timeout=0.1, interval=0.01),
+            lambda it: it.receive_output(),
+            lambda it: it.receive_output(),
+            lambda it: it.receive_nothing(),
+            lambda it: it.send_input({"type": "http.request", "body": b""}),
+            lambda it: it.receive_output(),
+            lambda it: it.wait(timeout=SHORT),
+        ],
+    ),
+    "wait raises what the application raises": (
+        ChunkedHttpApp.as_asgi(),
+        [lambda it: it.send_input({"type": "http.request"}), lambda it: it.wait()],
+    ),
+    "the methods of a WebSocket communicator": (
+        SimpleWebsocketApp.as_asgi(),
+        [
+            lambda it: it.connect(),
+            lambda it: it.send_to(text_data="hello"),
+            lambda it: it.receive_from(),
+            lambda it: it.send_to(bytes_data=b"hi\0"),
+            lambda it: it.receive_from(),
+            lambda it: it.send_json_to({"hello": "world"}),
+            lambda it: it.receive_json_from(),
+            lambda it: it.receive_nothing(),
+            lambda it: it.disconnect(),
+        ],
+    ),
+    "arguments from the URL": (URLRouter(ROUTES), [connect, receive]),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+async def test_examples_of_the_documentation(name: str) -> None:
+    application, steps = DOCUMENTED[name]
+    await assert_same(application, *steps)

@@ -1,7 +1,10 @@
-"""A conversation leaves no reference cycle behind, where the parent leaves none."""
+"""
+No reference keeps a communicator or its application, where the parent leaves none.
+"""
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -10,8 +13,14 @@ import pytest
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE, FRAME
-from tests.helpers import CommunicatorClass, ignore_undeliverable
+from tests.events import ACCEPT, CLOSE, CONNECT, FRAME
+from tests.helpers import (
+    LONG,
+    SHORT,
+    CommunicatorClass,
+    both_classes,
+    ignore_undeliverable,
+)
 from tests.scripts import Boom, Kind, Script, scripted
 
 pytestmark = ignore_undeliverable
@@ -131,3 +140,50 @@ def test_a_conversation_adds_no_reference_cycle(
     # Where the consumer or an exception makes a cycle, it may hold our queues.
     if not of_parent:
         assert [thing for thing in ours if is_ours(thing)] == []
+
+
+async def interrupted(it: WebsocketCommunicator) -> None:
+    await it.connect()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(it.receive_output(LONG), SHORT)
+
+
+@both_classes
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda it: it.send_input(CONNECT),
+        lambda it: it.connect(),
+        lambda it: it.receive_output(LONG),
+        lambda it: it.receive_nothing(SHORT),
+        lambda it: it.receive_from(LONG),
+        interrupted,
+    ],
+    ids=["sent", "connected", "received", "nothing", "failed", "interrupted"],
+)
+async def test_an_application_is_cancelled_when_its_communicator_is_dropped(
+    communicator_class: CommunicatorClass,
+    use: Callable[[WebsocketCommunicator], Awaitable[object]],
+) -> None:
+    held: list[object] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        held.extend([scope, receive, send])
+        await send(CLOSE)
+        await receive()
+        await asyncio.sleep(LONG)
+
+    gc.disable()
+    try:
+        communicator = communicator_class(application, "/")
+        with suppress(AssertionError):
+            await use(communicator)
+        await asyncio.sleep(0)
+        future, reference = communicator.future, weakref.ref(communicator)
+        assert len(held) == 3 and not future.done()
+        del communicator
+        assert reference() is None
+    finally:
+        gc.enable()
+    with pytest.raises(asyncio.CancelledError):
+        await future

@@ -11,7 +11,7 @@ from channels.testing import WebsocketCommunicator
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, JSON_FRAME
 from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
-from tests.parent.test_idioms import connected, echo, scope_reader, sending
+from tests.parent.applications import connected, echo, scope_reader, sending
 from tests.scripts import Boom
 
 
@@ -162,28 +162,6 @@ async def test_a_subclass_assigns_attributes_of_its_own(
 
 
 @both_classes
-async def test_a_mixin_before_the_class(communicator_class: CommunicatorClass) -> None:
-    class Mixin:
-        def __init__(self, *args: Any, consumer: Any = None, **kwargs: Any) -> None:
-            self.consumer = consumer
-            super().__init__(*args, **kwargs)
-
-        async def greet(self) -> object:
-            communicator: Any = self
-            await communicator.send_to("hello")
-            return await communicator.receive_from()
-
-    class Mixed(Mixin, communicator_class):  # type: ignore[misc, valid-type]
-        pass
-
-    communicator = Mixed(echo, "/", consumer=echo, subprotocols=["chat"])
-    assert communicator.consumer is echo
-    assert await communicator.connect() == (True, None)
-    assert await communicator.greet() == "hello"
-    await communicator.disconnect()
-
-
-@both_classes
 async def test_a_subclass_that_is_a_context_manager(
     communicator_class: CommunicatorClass,
 ) -> None:
@@ -202,42 +180,3 @@ async def test_a_subclass_that_is_a_context_manager(
         assert await communicator.receive_from() == "text"
     assert communicator.result is None
     assert communicator.future.done()
-
-
-class WithGreeting(WebsocketCommunicator):
-    """A class of another library, such as Strawberry's."""
-
-    def __init__(self, *args: Any, greeting: str = "hello", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.greeting = greeting
-
-    async def greet(self) -> object:
-        await self.send_to(self.greeting)
-        return await self.receive_from()
-
-
-@both_classes
-async def test_a_class_of_another_library_before_the_class(
-    communicator_class: CommunicatorClass,
-) -> None:
-    class Both(WithGreeting, communicator_class):  # type: ignore[misc, valid-type]
-        pass
-
-    communicator = Both(echo, "/", subprotocols=["chat"], greeting="hi")
-    assert await communicator.connect() == (True, None)
-    assert await communicator.greet() == "hi"
-    await communicator.disconnect()
-    assert communicator.scope["subprotocols"] == ["chat"]
-    if issubclass(communicator_class, RecordingWebsocketCommunicator):
-        assert len(communicator.transcript.records) == 5
-
-
-async def test_the_class_before_a_class_of_another_library() -> None:
-    class Both(RecordingWebsocketCommunicator, WithGreeting):
-        pass
-
-    communicator = Both(echo, "/")
-    assert await communicator.connect() == (True, None)
-    assert await communicator.greet() == "hello"
-    await communicator.disconnect()
-    assert len(communicator.transcript.records) == 5

@@ -1,0 +1,92 @@
+"""What the application has scheduled before it sends has run when a call returns."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from asgiref.typing import ASGI3Application
+
+from channels_closetest import RecordingWebsocketCommunicator
+from tests.events import ACCEPT, CLOSE, CONNECT, FRAME, JSON_FRAME
+from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
+from tests.parent.applications import connected
+
+Call = Callable[[Any], Awaitable[object]]
+
+
+def scheduling(*events: object, how: str, done: list[str]) -> ASGI3Application:
+    """Return an application that schedules work for each event, and then sends it."""
+
+    async def work() -> None:
+        done.append("work")
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        loop = asyncio.get_running_loop()
+        tasks = set()
+        for event in events:
+            await receive()
+            if how == "create_task()":
+                tasks.add(loop.create_task(work()))
+            else:
+                loop.call_soon(done.append, "work")
+            if event is not None:
+                await send(event)
+        if events[-1] is not None:
+            await asyncio.Event().wait()
+
+    return application
+
+
+each_way_to_schedule = pytest.mark.parametrize("how", ["create_task()", "call_soon()"])
+
+#: Calls, and the event that each waits for. None is the end of the application.
+CALLS: dict[str, tuple[Call, object]] = {
+    "connect": (lambda it: it.connect(LONG), ACCEPT),
+    "receive_output": (lambda it: it.receive_output(LONG), FRAME),
+    "receive_from": (lambda it: it.receive_from(LONG), FRAME),
+    "receive_json_from": (lambda it: it.receive_json_from(LONG), JSON_FRAME),
+    "receive_nothing": (lambda it: it.receive_nothing(LONG), FRAME),
+    "wait": (lambda it: it.wait(LONG), None),
+    "disconnect": (lambda it: it.disconnect(timeout=LONG), None),
+    "wait_closed": (lambda it: it.wait_closed(LONG), CLOSE),
+}
+
+
+@both_classes
+@each_way_to_schedule
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_is_scheduled_before_an_event_has_run_when_a_call_returns(
+    communicator_class: CommunicatorClass, how: str, name: str
+) -> None:
+    if name == "wait_closed":
+        communicator_class = RecordingWebsocketCommunicator
+    call, event = CALLS[name]
+    done: list[str] = []
+    application = scheduling(ACCEPT, event, how=how, done=done)
+    communicator = communicator_class(application, "/")
+    if name != "connect":
+        await communicator.connect(LONG)
+        done.clear()
+    if name not in ("connect", "disconnect"):  # which send an event themselves
+        await communicator.send_input(CONNECT)
+    await call(communicator)
+    assert done == ["work"]
+    communicator.stop()
+
+
+@both_classes
+@each_way_to_schedule
+async def test_what_is_scheduled_before_a_late_event_has_run_when_a_call_returns(
+    communicator_class: CommunicatorClass, how: str
+) -> None:
+    """The application sends after the call has waited for some time."""
+    done: list[str] = []
+    application = scheduling(ACCEPT, FRAME, how=how, done=done)
+    communicator = await connected(communicator_class, application)
+    done.clear()
+    loop = asyncio.get_running_loop()
+    loop.call_later(SHORT, communicator.input_queue.put_nowait, CONNECT)
+    assert await communicator.receive_output(LONG) is FRAME
+    assert done == ["work"]
+    communicator.stop()
