@@ -1,8 +1,7 @@
 """
 The same steps have the same outcomes, and leave the same state, as with the parent.
 
-A step is a call, or the use of an attribute, as in public test suites and in Channels'
-documentation.
+A step is a call, or the use of an attribute, as in public test suites.
 """
 
 import asyncio
@@ -13,9 +12,6 @@ from unittest.mock import AsyncMock
 import pytest
 from asgiref.typing import ASGI3Application
 from channels.consumer import AsyncConsumer
-from channels.generic.websocket import WebsocketConsumer
-from channels.routing import URLRouter
-from django.urls import re_path
 
 from tests.events import (
     ACCEPT,
@@ -265,6 +261,18 @@ def other_application(it: Any) -> None:
     it.application = sending(accept(subprotocol="other"))
 
 
+class ChunkedHttpApp(AsyncConsumer):
+    """An example of Channels' documentation on testing."""
+
+    async def http_request(self, event: Any) -> None:
+        await self.send({"type": "http.response.start", "status": 200, "headers": []})
+        first, _, last = event["body"].partition(b"\x01")
+        await self.send(
+            {"type": "http.response.body", "body": first, "more_body": True}
+        )
+        await self.send({"type": "http.response.body", "body": last})
+
+
 USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
     "the output queue": (
         sending(ACCEPT, JSON_FRAME, JSON_FRAME, JSON_FRAME, CLOSE),
@@ -355,50 +363,20 @@ USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
             lambda it: it.send_input.await_args_list,
         ],
     ),
-    "two tasks": (echo, [connect, converse_in_two_tasks]),
-}
-
-
-@pytest.mark.parametrize("name", USES)
-async def test_attributes_and_tasks(name: str) -> None:
-    application, steps = USES[name]
-    await assert_same(application, *steps)
-
-
-# The examples of Channels' documentation on testing, in its order:
-# https://channels.readthedocs.io/en/stable/topics/testing.html. What it shows with
-# ApplicationCommunicator, whose methods a WebSocket's communicator has too, is done
-# here with an application for HTTP. Its examples of other classes are left out.
-
-
-class ChunkedHttpApp(AsyncConsumer):
-    async def http_request(self, event: Any) -> None:
-        await self.send({"type": "http.response.start", "status": 200, "headers": []})
-        first, _, last = event["body"].partition(b"\x01")
-        await self.send(
-            {"type": "http.response.body", "body": first, "more_body": True}
-        )
-        await self.send({"type": "http.response.body", "body": last})
-
-
-class SimpleWebsocketApp(WebsocketConsumer):
-    def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
-        self.send(text_data=text_data, bytes_data=bytes_data)
-
-
-class KwargsWebSocketApp(WebsocketConsumer):
-    def connect(self) -> None:
-        self.accept()
-        self.send(text_data=self.scope["url_route"]["kwargs"]["message"])
-
-
-#: Neither Django's types nor those of Channels allow an ASGI application in path().
-APPLICATION: Any = KwargsWebSocketApp.as_asgi()
-ROUTES: Any = [re_path(r"^ws/(?P<message>\w+)/$", APPLICATION)]
-
-DOCUMENTED: dict[str, tuple[ASGI3Application, list[Step]]] = {
+    "frames in both directions": (
+        echo,
+        [
+            lambda it: it.connect(),
+            lambda it: it.send_to(text_data="hello"),
+            lambda it: it.receive_from(),
+            lambda it: it.send_to(bytes_data=b"hi\0"),
+            lambda it: it.receive_from(),
+            lambda it: it.send_json_to({"hello": "world"}),
+            lambda it: it.receive_json_from(),
+            lambda it: it.receive_nothing(),
+            lambda it: it.disconnect(),
+        ],
+    ),
     "events of any protocol": (
         ChunkedHttpApp.as_asgi(),
         [
@@ -417,25 +395,11 @@ DOCUMENTED: dict[str, tuple[ASGI3Application, list[Step]]] = {
         ChunkedHttpApp.as_asgi(),
         [lambda it: it.send_input({"type": "http.request"}), lambda it: it.wait()],
     ),
-    "the methods of a WebSocket communicator": (
-        SimpleWebsocketApp.as_asgi(),
-        [
-            lambda it: it.connect(),
-            lambda it: it.send_to(text_data="hello"),
-            lambda it: it.receive_from(),
-            lambda it: it.send_to(bytes_data=b"hi\0"),
-            lambda it: it.receive_from(),
-            lambda it: it.send_json_to({"hello": "world"}),
-            lambda it: it.receive_json_from(),
-            lambda it: it.receive_nothing(),
-            lambda it: it.disconnect(),
-        ],
-    ),
-    "arguments from the URL": (URLRouter(ROUTES), [connect, receive]),
+    "two tasks": (echo, [connect, converse_in_two_tasks]),
 }
 
 
-@pytest.mark.parametrize("name", DOCUMENTED)
-async def test_examples_of_the_documentation(name: str) -> None:
-    application, steps = DOCUMENTED[name]
+@pytest.mark.parametrize("name", USES)
+async def test_attributes_and_tasks(name: str) -> None:
+    application, steps = USES[name]
     await assert_same(application, *steps)

@@ -10,7 +10,7 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, JSON_FRAME
-from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
+from tests.helpers import SHORT, CommunicatorClass, both_classes
 from tests.parent.applications import connected, echo, scope_reader, sending
 from tests.scripts import Boom
 
@@ -48,46 +48,6 @@ async def test_a_subclass_that_reads_queue_and_future_itself(
     crashed = Patient(sending(ending="raise"), "/")
     with pytest.raises(Boom):
         await crashed.connect(SHORT)
-
-
-@both_classes
-@pytest.mark.parametrize("by_keyword", [False, True])
-async def test_a_subclass_that_extends_the_methods(
-    communicator_class: CommunicatorClass, by_keyword: bool
-) -> None:
-    def arguments(**values: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return ((), values) if by_keyword else (tuple(values.values()), {})
-
-    class Extended(communicator_class):  # type: ignore[misc, valid-type]
-        async def connect(self, timeout: float = LONG) -> Any:
-            args, kwargs = arguments(timeout=timeout)
-            self.is_connected, subprotocol = await super().connect(*args, **kwargs)
-            return self.is_connected, subprotocol
-
-        async def send_to(self, text_data: Any = None, bytes_data: Any = None) -> None:
-            args, kwargs = arguments(text_data=text_data, bytes_data=bytes_data)
-            await super().send_to(*args, **kwargs)
-
-        async def receive_from(self, timeout: float = LONG) -> Any:
-            args, kwargs = arguments(timeout=timeout)
-            return await super().receive_from(*args, **kwargs)
-
-        async def receive_json_from(self, timeout: float = LONG) -> Any:
-            args, kwargs = arguments(timeout=timeout)
-            return {"json": await super().receive_json_from(*args, **kwargs)}
-
-        async def disconnect(self, code: int = 1000, timeout: float = LONG) -> None:
-            args, kwargs = arguments(code=code, timeout=timeout)
-            await super().disconnect(*args, **kwargs)
-            self.is_connected = False
-
-    communicator: Any = await connected(Extended)
-    assert communicator.is_connected
-    await communicator.send_json_to({"a": 1})
-    assert await communicator.receive_json_from() == {"json": {"a": 1}}
-    await communicator.disconnect()
-    assert not communicator.is_connected
-    assert communicator.future.done()
 
 
 @both_classes

@@ -16,7 +16,7 @@ from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, FRAME
 from tests.helpers import LONG, CommunicatorClass, both_classes, failure
 from tests.parent.applications import connected, echo
-from tests.scripts import Boom, Script, scripted
+from tests.scripts import Boom
 from tests.virtual_time import EAGER
 
 Factory = Callable[..., "asyncio.Task[Any]"]
@@ -140,27 +140,6 @@ def test_the_task_factory_is_as_before_when_the_application_has_ended(
         runner.run(use())
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-@each_factory
-@both_classes
-def test_a_conversation_with_a_sync_consumer(
-    loop: Callable[[], asyncio.AbstractEventLoop],
-    factory: Factory | None,
-    communicator_class: CommunicatorClass,
-) -> None:
-    async def use() -> None:
-        asyncio.get_running_loop().set_task_factory(factory)
-        application = scripted(Script((ACCEPT, FRAME)), "sync")
-        communicator = await connected(communicator_class, application)
-        assert await communicator.receive_from(LONG) == "hello"
-        assert await communicator.receive_nothing(0.01)
-        await communicator.disconnect(timeout=LONG)
-        assert not communicator.future.cancelled()
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(use())
-
-
 async def holding(scope: Any, receive: Any, send: Any) -> None:
     """Starts a task that goes on until the application has ended."""
     await receive()
@@ -222,48 +201,38 @@ async def test_a_task_factory_that_the_test_sets_and_restores_leaves_none_of_our
     assert asyncio.get_running_loop().get_task_factory() is None
 
 
-async def test_a_task_factory_of_the_test_makes_the_tasks_of_the_application(
+async def test_the_tasks_of_the_application_are_made_by_the_factory_of_the_test(
     set_factory: Callable[[Any], None],
-) -> None:
-    async def use(cls: CommunicatorClass) -> list[str]:
-        made = []
-
-        def factory(loop: Any, coroutine: Any, **kwargs: Any) -> "asyncio.Task[Any]":
-            made.append(coroutine.__qualname__)
-            return own_factory(loop, coroutine, **kwargs)
-
-        set_factory(factory)
-        communicator = await connected(cls, working)
-        await assert_works(communicator)
-        await communicator.disconnect()
-        return made
-
-    made = await use(RecordingWebsocketCommunicator)
-    assert made == await use(WebsocketCommunicator)
-    assert made
-
-
-@both_classes
-async def test_the_application_may_name_its_tasks_and_choose_their_context(
-    communicator_class: CommunicatorClass,
 ) -> None:
     variable = contextvars.ContextVar("variable", default="")
     context = contextvars.Context()
     context.run(variable.set, "of the context")
-    seen = []
 
-    async def work() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        seen.append((task.get_name(), variable.get()))
+    async def use(cls: CommunicatorClass, factory: Factory | None) -> list[object]:
+        seen: list[object] = []
 
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.create_task(work(), name="of the application", context=context)
+        def recording_factory(*args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
+            seen.append(args[1].__qualname__)
+            return own_factory(*args, **kwargs)
 
-    communicator = communicator_class(application, "/")
-    await communicator.send_input(CONNECT)
-    await communicator.wait()
-    assert seen == [("of the application", "of the context")]
+        async def work() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            seen.extend([task.get_name(), variable.get()])
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await asyncio.create_task(work(), name="named", context=context)
+
+        set_factory(factory and recording_factory)
+        communicator = cls(application, "/")
+        await communicator.send_input(CONNECT)
+        await communicator.wait()
+        return seen
+
+    for factory in (None, own_factory):
+        parent = await use(WebsocketCommunicator, factory)
+        assert parent[-2:] == ["named", "of the context"]
+        assert await use(RecordingWebsocketCommunicator, factory) == parent
 
 
 # An eager task takes its first step when it is created.
