@@ -7,8 +7,8 @@ import asyncio
 import gc
 import threading
 import unittest
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -27,7 +27,8 @@ from django.test import TestCase, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CONNECT, DISCONNECT
+from tests.events import ACCEPT, CONNECT
+from tests.helpers import LONG, SHORT, wait_for_thread
 from tests.models import Note
 from tests.scripts import Boom, Kind, Script, scripted
 
@@ -36,8 +37,6 @@ channels_db: Any = channels.db  # Its stubs omit what it imports.
 
 # Set when a thread has written the note "slow", and to let that thread end.
 begun, go_on = threading.Event(), threading.Event()
-# The threads in a function that may run asynchronous code.
-names_of_threads: list[str] = []
 
 
 def setUpModule() -> None:
@@ -45,35 +44,11 @@ def setUpModule() -> None:
     channels_db.close_old_connections = close_old_connections
 
 
-async def sleep_until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("The condition has not become true.")
-
-
-@contextmanager
-def running_in_thread(name: str) -> Iterator[None]:
-    names_of_threads.append(name)
-    try:
-        yield
-    finally:
-        names_of_threads.remove(name)
-
-
-async def sleep_until_threads_have_ended() -> None:
-    await sleep_until(lambda: not names_of_threads)
-
-
 def write(text: str) -> None:
     Note.objects.create(text=text)
     if text == "slow":
         begun.set()
-        assert go_on.wait(10)
-    if text == "slow within another":
-        with running_in_thread(text):
-            async_to_sync(database_sync_to_async(write))("slow")
+        assert go_on.wait(LONG)
     if text == "crash":
         raise Boom
 
@@ -92,8 +67,7 @@ class AsyncNotes(AsyncWebsocketConsumer):
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
-        assert text_data is not None
-        await database_sync_to_async(write)(text_data)
+        await database_sync_to_async(write)(str(text_data))
         if text_data == "close":
             await self.close(4000)
         else:
@@ -105,23 +79,85 @@ class AsyncNotes(AsyncWebsocketConsumer):
 
 class SyncNotes(WebsocketConsumer):
     def connect(self) -> None:
-        with running_in_thread("connect"):
-            write("connect")
-            self.accept()
+        write("connect")
+        self.accept()
 
     def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
-        assert text_data is not None
-        with running_in_thread("receive"):
-            write(text_data)
-            if text_data == "close":
-                self.close(4000)
-            else:
-                self.send(text_data)
+        write(str(text_data))
+        if text_data == "close":
+            self.close(4000)
+        else:
+            self.send(text_data)
 
     def disconnect(self, code: int) -> None:
         write("disconnect")
+
+
+async def converse(it: WebsocketCommunicator) -> None:
+    await it.send_to("hello")
+    assert await it.receive_from() == "hello"
+
+
+async def be_slow(it: WebsocketCommunicator) -> None:
+    """Let the consumer be in a thread that does not end on its own."""
+    begun.clear()
+    go_on.clear()
+    await it.send_to("slow")
+    assert await asyncio.to_thread(begun.wait, LONG)
+
+
+# What a test does when it has connected.
+
+
+async def receive_nothing(it: RecordingWebsocketCommunicator) -> None:
+    await it.send_to("hello")
+    while await it.receive_nothing():
+        pass
+
+
+async def wait_closed(it: RecordingWebsocketCommunicator) -> None:
+    await it.send_to("hello")
+    await it.send_to("close")
+    assert await it.wait_closed() == 4000
+
+
+async def leave_a_block(it: RecordingWebsocketCommunicator) -> None:
+    async with it:
+        pass
+
+
+async def crash(it: RecordingWebsocketCommunicator) -> None:
+    await it.send_to("crash")
+    with suppress(Boom):
+        await it.receive_from()
+
+
+async def time_out(it: RecordingWebsocketCommunicator) -> None:
+    with suppress(TimeoutError):
+        await it.receive_from(SHORT)
+
+
+async def cut_off_a_thread(it: RecordingWebsocketCommunicator) -> None:
+    await be_slow(it)
+    await time_out(it)
+    assert it.future.cancelled()
+    go_on.set()
+
+
+Use = Callable[[RecordingWebsocketCommunicator], Awaitable[None]]
+#: What a test does, and the notes of the consumer after "connect".
+USES: list[tuple[Use, list[str]]] = [
+    (converse, ["hello"]),
+    (receive_nothing, ["hello"]),
+    (RecordingWebsocketCommunicator.disconnect, ["disconnect"]),
+    (wait_closed, ["hello", "close"]),
+    (leave_a_block, ["disconnect"]),
+    (crash, ["crash"]),
+    (time_out, []),
+    (cut_off_a_thread, ["slow"]),
+]
 
 
 class AsyncConsumerTests(TestCase):
@@ -148,132 +184,26 @@ class AsyncConsumerTests(TestCase):
     async def connected(self) -> RecordingWebsocketCommunicator:
         communicator = self.start()
         self.assertEqual(await communicator.connect(), (True, None))
-        await sleep_until_threads_have_ended()
-        return communicator
-
-    async def working(self, text: str) -> RecordingWebsocketCommunicator:
-        """Return a communicator with a running thread that does not end on its own."""
-        begun.clear()
-        go_on.clear()
-        communicator = await self.connected()
-        await communicator.send_to(text)
-        await sleep_until(begun.is_set)
+        await wait_for_thread()
         return communicator
 
     async def assert_survived(self, *by_the_consumer: str) -> None:
-        await sleep_until_threads_have_ended()
+        await wait_for_thread()
         await Note.objects.acreate(text="by the test")
         self.assertEqual(
             [note.text async for note in Note.objects.order_by("pk")],
             ["for the class", "for the test", *by_the_consumer, "by the test"],
         )
 
-    async def test_the_transaction_survives_connect(self) -> None:
-        communicator = await self.connected()
-        await self.assert_survived("connect")
-        communicator.stop()
-
-    async def test_the_transaction_survives_a_received_frame(self) -> None:
-        communicator = await self.connected()
-        await communicator.send_to("hello")
-        self.assertEqual(await communicator.receive_from(), "hello")
-        await self.assert_survived("connect", "hello")
-        communicator.stop()
-
-    async def test_the_transaction_survives_receive_nothing(self) -> None:
-        communicator = await self.connected()
-        await communicator.send_to("hello")
-        while await communicator.receive_nothing():
-            pass
-        await self.assert_survived("connect", "hello")
-        communicator.stop()
-
-    async def test_the_transaction_survives_disconnect(self) -> None:
-        communicator = await self.connected()
-        await communicator.disconnect()
-        await self.assert_survived("connect", "disconnect")
-
-    async def test_the_transaction_survives_wait(self) -> None:
-        communicator = await self.connected()
-        await communicator.send_input(DISCONNECT)
-        await communicator.wait()
-        await self.assert_survived("connect", "disconnect")
-
-    async def test_the_transaction_survives_wait_closed(self) -> None:
-        communicator = await self.connected()
-        await communicator.send_to("hello")
-        await communicator.send_to("close")
-        self.assertEqual(await communicator.wait_closed(), 4000)
-        await self.assert_survived("connect", "hello", "close")
-        communicator.stop()
-
-    async def test_the_transaction_survives_the_end_of_an_async_with(self) -> None:
-        async with self.start() as communicator:
-            await communicator.connect()
-            await sleep_until_threads_have_ended()
-        await self.assert_survived("connect", "disconnect")
-
     async def test_the_transaction_survives_a_plain_sleep(self) -> None:
         communicator = self.start()
         await communicator.send_input(CONNECT)
-        await sleep_until(
-            lambda: not communicator.output_queue.empty() or communicator.future.done()
-        )
+        while communicator.output_queue.empty() and not communicator.future.done():
+            await asyncio.sleep(0.01)
         try:
             await self.assert_survived("connect")
         finally:
             communicator.stop()  # The consumer of the parent class has crashed, too.
-
-    async def test_the_transaction_survives_a_read_from_the_queue(self) -> None:
-        communicator = self.start()
-        await communicator.send_input(CONNECT)
-        event = await communicator.output_queue.get()
-        self.assertEqual(event["type"], "websocket.accept")
-        await self.assert_survived("connect")
-        communicator.stop()
-
-    async def test_the_transaction_survives_an_event_received_in_another_task(
-        self,
-    ) -> None:
-        communicator = await self.connected()
-        receiving = asyncio.create_task(communicator.receive_from())
-        await communicator.send_to("hello")
-        self.assertEqual(await receiving, "hello")
-        await self.assert_survived("connect", "hello")
-        communicator.stop()
-
-    async def test_the_transaction_survives_a_crash(self) -> None:
-        communicator = await self.connected()
-        await communicator.send_to("crash")
-        with self.assertRaises(Boom):
-            await communicator.receive_from()
-        await self.assert_survived("connect", "crash")
-
-    async def test_the_transaction_survives_a_timeout(self) -> None:
-        communicator = await self.connected()
-        with self.assertRaises(TimeoutError):
-            await communicator.receive_from(0.05)
-        await self.assert_survived("connect")
-
-    async def test_the_transaction_survives_a_thread_that_outlives_its_application(
-        self,
-    ) -> None:
-        communicator = await self.working("slow")
-        with self.assertRaises(TimeoutError):
-            await communicator.receive_from(0.05)
-        self.assertTrue(communicator.future.cancelled())
-        go_on.set()
-        await self.assert_survived("connect", "slow")
-
-    async def test_the_transaction_survives_nested_threads_that_outlive_the_application(
-        self,
-    ) -> None:
-        communicator = await self.working("slow within another")
-        # They do not outlive it: a cancellation waits for them.
-        asyncio.get_running_loop().call_later(0.5, go_on.set)
-        with self.assertRaises(TimeoutError):
-            await communicator.receive_from(0.05)
-        await self.assert_survived("connect", "slow within another", "slow")
 
     async def test_the_transaction_survives_a_garbage_collected_communicator(
         self,
@@ -288,8 +218,7 @@ class AsyncConsumerTests(TestCase):
     ) -> None:
         first, second = await self.connected(), await self.connected()
         await first.disconnect()
-        await second.send_to("hello")
-        self.assertEqual(await second.receive_from(), "hello")
+        await converse(second)
         await self.assert_survived("connect", "connect", "disconnect", "hello")
         second.stop()
 
@@ -298,13 +227,20 @@ class AsyncConsumerTests(TestCase):
         self.assertTrue(communicator.future.done())
         async_to_sync(self.assert_survived)("connect")
 
-    async def test_the_transaction_survives_a_patch_of_the_function_in_django(
-        self,
-    ) -> None:
-        with mock.patch("django.db.close_old_connections"):
-            communicator = await self.connected()
-            await communicator.disconnect()
-            await self.assert_survived("connect", "disconnect")
+
+def add_test(use: Use, notes: list[str]) -> None:
+    async def test(self: AsyncConsumerTests) -> None:
+        communicator = await self.connected()
+        await use(communicator)
+        await self.assert_survived("connect", *notes)
+        communicator.stop(exceptions=False)
+
+    name = getattr(use, "__name__")
+    setattr(AsyncConsumerTests, f"test_the_transaction_survives_{name}", test)
+
+
+for use, notes in USES:
+    add_test(use, notes)
 
 
 class SyncConsumerTests(AsyncConsumerTests):
@@ -312,35 +248,25 @@ class SyncConsumerTests(AsyncConsumerTests):
 
 
 class ParentTests(TransactionTestCase):
-    """The problem with the parent class, and its solution."""
-
-    def run_plain_sleep(self, **attributes: type) -> unittest.TestResult:
-        tests = type("Tests", (AsyncConsumerTests,), attributes)
-        result = unittest.TestResult()
-        unittest.TestSuite([tests("test_the_transaction_survives_a_plain_sleep")]).run(
-            result
-        )
-        self.assertEqual(result.testsRun, 1)
-        return result
-
     def test_the_parent_class_loses_the_transaction(self) -> None:
         close: Any = BaseDatabaseWrapper.close_if_unusable_or_obsolete
         for consumer in (AsyncNotes, SyncNotes):
+            attributes = {
+                "consumer": consumer,
+                "communicator_class": WebsocketCommunicator,
+            }
+            tests = type("Tests", (AsyncConsumerTests,), attributes)
+            test = tests("test_the_transaction_survives_a_plain_sleep")
+            result = unittest.TestResult()
             # As if no communicator of ours had been used in this process.
             with mock.patch.object(
                 BaseDatabaseWrapper,
                 "close_if_unusable_or_obsolete",
                 getattr(close, "__wrapped__", close),
             ):
-                result = self.run_plain_sleep(
-                    consumer=consumer, communicator_class=WebsocketCommunicator
-                )
+                unittest.TestSuite([test]).run(result)
             [(_, error)] = result.errors
             self.assertRegex(error.splitlines()[-1], "^django.db.utils.*closed")
-
-    def test_this_class_keeps_the_transaction(self) -> None:
-        for consumer in (AsyncNotes, SyncNotes):
-            self.assertTrue(self.run_plain_sleep(consumer=consumer).wasSuccessful())
 
 
 # Connections outside a transaction.
@@ -375,8 +301,8 @@ CONSUMERS: list[type[AsyncConsumer]] = [
 
 
 @contextmanager
-def opened_connections() -> Iterator[list[BaseDatabaseWrapper]]:
-    """Yield the list of the connections that any thread opens."""
+def closed_connections() -> Iterator[None]:
+    """Assert that any thread opens a connection, and that all are closed then."""
     opened = []
 
     def open_one(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
@@ -384,19 +310,19 @@ def opened_connections() -> Iterator[list[BaseDatabaseWrapper]]:
 
     connection_created.connect(open_one)
     try:
-        yield opened
+        yield
     finally:
         connection_created.disconnect(open_one)
+    assert opened
+    assert [it for it in opened if it.connection] == []
 
 
-async def converse(consumer: type[AsyncConsumer]) -> None:
-    communicator = RecordingWebsocketCommunicator(consumer.as_asgi(), "/")
-    assert await communicator.connect() == (True, None)
-    await sleep_until_threads_have_ended()
-    await communicator.send_to("hello")
-    assert await communicator.receive_from() == "hello"
-    await sleep_until_threads_have_ended()
-    await communicator.disconnect()
+async def use_database(consumer: type[AsyncConsumer]) -> None:
+    with closed_connections():
+        communicator = RecordingWebsocketCommunicator(consumer.as_asgi(), "/")
+        assert await communicator.connect() == (True, None)
+        await converse(communicator)
+        await communicator.disconnect()
 
 
 class NoTransactionTests(TransactionTestCase):
@@ -405,27 +331,20 @@ class NoTransactionTests(TransactionTestCase):
 
     async def test_every_connection_is_closed(self) -> None:
         for consumer in CONSUMERS:
-            with self.subTest(consumer), opened_connections() as opened:
-                await converse(consumer)
-                self.assertNotEqual(opened, [])
-                self.assertEqual([it for it in opened if it.connection], [])
+            with self.subTest(consumer):
+                await use_database(consumer)
 
     async def test_a_thread_that_outlives_its_application_closes_its_connection(
         self,
     ) -> None:
-        begun.clear()
-        go_on.clear()
         communicator = RecordingWebsocketCommunicator(AsyncNotes.as_asgi(), "/")
         await communicator.connect()
-        with opened_connections() as opened:
-            await communicator.send_to("slow")
-            await sleep_until(begun.is_set)
+        with closed_connections():
+            await be_slow(communicator)
             communicator.stop()
             await asyncio.wait([communicator.future])
             go_on.set()
-            await sync_to_async(lambda: None)()  # waits for the thread
-        self.assertNotEqual(opened, [])
-        self.assertEqual([it for it in opened if it.connection], [])
+            await wait_for_thread()
 
 
 class WorkerThreadTests(TestCase):
@@ -436,10 +355,8 @@ class WorkerThreadTests(TestCase):
                 await self.accept()
 
         communicator = RecordingWebsocketCommunicator(Reader.as_asgi(), "/")
-        with opened_connections() as opened:
+        with closed_connections():
             self.assertEqual(await communicator.connect(), (True, None))
-        [it] = opened
-        self.assertIsNone(it.connection)
         await Note.objects.acreate(text="by the test")
         communicator.stop()
 
@@ -452,10 +369,14 @@ class WorkerThreadTests(TestCase):
 async def test_every_connection_is_closed_under_pytest(
     consumer: type[AsyncConsumer],
 ) -> None:
-    with opened_connections() as opened:
-        await converse(consumer)
-    assert opened
-    assert [it for it in opened if it.connection] == []
+    await use_database(consumer)
+
+
+async def start(kind: Kind) -> RecordingWebsocketCommunicator:
+    application = scripted(Script((ACCEPT,)), kind)
+    communicator = RecordingWebsocketCommunicator(application, "/")
+    await communicator.send_input(CONNECT)
+    return communicator
 
 
 @pytest.mark.django_db(transaction=True)
@@ -468,37 +389,6 @@ async def test_an_open_connection_is_allowed_where_pytest_blocks_the_database(
         await communicator.receive_output()
         await communicator.disconnect()
     await sync_to_async(connections.close_all)()
-
-
-# The application's own use of channels.db.
-
-
-@pytest.fixture(params=["asgi", "async", "sync"])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
-
-
-async def start(kind: Kind) -> RecordingWebsocketCommunicator:
-    communicator = RecordingWebsocketCommunicator(
-        scripted(Script((ACCEPT,)), kind), "/"
-    )
-    await communicator.send_input(CONNECT)
-    return communicator
-
-
-def attributes_of_channels_db() -> dict[str, object]:
-    return {**vars(channels_db), **vars(channels_db.DatabaseSyncToAsync)}
-
-
-async def test_nothing_of_channels_db_is_replaced(kind: Kind) -> None:
-    before = attributes_of_channels_db()
-    communicator = await start(kind)
-    assert attributes_of_channels_db() == before
-    await communicator.receive_output()
-    assert attributes_of_channels_db() == before
-    await communicator.disconnect()
-    assert attributes_of_channels_db() == before
 
 
 async def test_a_replacement_of_the_suite_is_called_and_kept() -> None:
