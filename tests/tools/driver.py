@@ -265,8 +265,10 @@ class Run:
                 layer: Any = get_channel_layer()
                 event = {"type": "chat.message", "text": text}
                 return layer.group_send(self.actors[name].group, event)
-            case ("drop", name):
+            case ("drop", name, *collect):
                 del its[name]
+                if collect:
+                    gc.collect()
             case ("spy", name, method):
                 spy = AsyncMock(wraps=getattr(its[name], method))
                 setattr(its[name], method, spy)

@@ -78,6 +78,10 @@ GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
         ("wait_for", "<timeout>", ("output_queue.get", "<name>")),
         ("gather", "<call>", "<call>"),
     ),
+    "<cycle>": (
+        ("cycle", "<name>"),
+        *(("spy", "<name>", it) for it in ("send_input", "receive_output", "wait")),
+    ),
     "<test>": (
         *["<call>"] * 16,
         *[("task", "<task>", "<wait>")] * 4,
@@ -86,11 +90,11 @@ GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
         ("gather", "<wait>", "<wait>"),
         ("sleep", "<seconds>"),
         ("sleep", 0),
+        ("drop", "<name>"),
+        *[("drop", "<name>", "and collect")] * 3,
         ("collect",),
         ("group", "<name>", "5"),
-        ("drop", "<name>"),
-        *(("spy", "<name>", it) for it in ("send_input", "receive_output", "wait")),
-        ("cycle", "<name>"),
+        "<cycle>",
         ("end loop", "cancel"),
         ("end loop", "close"),
     ),
@@ -120,7 +124,8 @@ def generate(seed: object) -> Program:
 
     opened = [("open", name, *fill("<open>")) for name in names]
     connected = [("connect", name, 60) for name in names if random.random() < 0.9]
-    return (*opened, *connected, *fill(("<test>*", "<test>*")))
+    cycle = [fill("<cycle>")] if random.random() < 0.3 else []
+    return (*opened, *cycle, *connected, *fill(("<test>*", "<test>*")))
 
 
 def is_step(part: object) -> bool:
