@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import math
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -143,6 +144,7 @@ LOOPS = ("plain", *(["eager"] if EAGER else []), "uvloop", "debug")
 def make_loop(kind: str) -> Any:
     loop: Any = UvLoop() if kind == "uvloop" else PlainLoop()
     loop.set_debug(kind == "debug")
+    loop.slow_callback_duration = math.inf  # by a clock that a callback sets
     if kind == "eager":
         loop.set_task_factory(EAGER)
     return loop
