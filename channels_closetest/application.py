@@ -13,6 +13,7 @@ import types
 from asyncio import current_task  # at import, before a test patches it
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from traceback import StackSummary
 from typing import Any, Self
 from weakref import ref
@@ -45,7 +46,10 @@ class RecordingQueue(asyncio.Queue[Any]):
     loop: asyncio.AbstractEventLoop | None = None
     #: How many events have been put into it.
     put_count = 0
-    _queue: deque[Any]  # which asyncio.Queue makes
+    # Of asyncio.Queue: the events, who waits to read one, and what wakes the first.
+    _queue: deque[Any]
+    _getters: deque[Any]
+    _wakeup_next: Callable[[deque[Any]], None]
 
     def __init__(
         self, recording: Recording, direction: Direction, started: StartedTasks
@@ -55,7 +59,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._direction = direction
         # Weakly: it holds exceptions, whose frames hold the queue.
         self._started = ref(started)
-        self._waiters: list[tuple[asyncio.Future[None], Callable[[], object]]] = []
+        self._waiters: dict[asyncio.Future[None], Callable[[], object]] = {}
 
     async def put(self, item: object) -> None:
         self.put_nowait(item)  # it is never full
@@ -85,9 +89,9 @@ class RecordingQueue(asyncio.Queue[Any]):
         """End every ``wait_until()`` whose condition is true now."""
         # Not the others: what wakes up for nothing, and then finds an event, would be
         # earlier than what the application had scheduled before it sent that.
-        for waiter, condition in self._waiters:
-            if condition():
-                _wake(waiter)
+        for waiter, condition in self._waiters.items():
+            if not waiter.done() and condition():
+                waiter.set_result(None)
 
     def own_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running event loop, which must be the application's."""
@@ -97,53 +101,62 @@ class RecordingQueue(asyncio.Queue[Any]):
         return loop
 
     async def wait_until(
-        self, condition: Callable[[], object], timeout: float | None
+        self,
+        condition: Callable[[], object],
+        timeout: float | None,
+        reads: bool = False,
     ) -> bool:
-        """Wait until ``condition()`` is true.
+        """Wait until ``condition()`` is true; with ``reads``, or there is an event.
 
-        It is checked after every event and every ``wake()``. Return False if
+        It is checked after every event and every ``wake()``. Events are for those that
+        read, also by ``get()``, in the order in which they wait. Return False if
         ``timeout`` (in seconds, None for no limit) expires first. Raise
         ``RuntimeError`` in any event loop but the application's. If this call is
         cancelled, nothing is lost.
         """
         if condition():
-            return True
+            loop = asyncio.get_running_loop()
+            if loop is not self.loop:
+                return True
+            loop.call_soon(self.wake)  # after what the application has scheduled
         loop = self.own_loop()
-        # The clock of the event loop, because that of the test may be frozen.
-        deadline = None if timeout is None else loop.time() + timeout
+        expired: list[bool] = []
+        timer: asyncio.Handle | None = None
+
+        def expire() -> None:
+            expired.append(True)
+            self.wake()
+
         # Like the parent's Queue.get() below asyncio.timeout(), which costs more: what
         # the application has scheduled before it sent has run by then.
-        while True:
-            waiter: asyncio.Future[None] = loop.create_future()
-            expired: list[bool] = []
-            timer: asyncio.Handle | None = None
-            if timeout is not None and timeout <= 0:
-                timer = loop.call_soon(_expire, waiter, expired)
-            elif deadline is not None:
-                timer = loop.call_at(deadline, _expire, waiter, expired)
-            waiting = waiter, condition
-            self._waiters.append(waiting)
-            try:
-                await waiter
-            finally:
-                self._waiters.remove(waiting)
-                if timer is not None:
-                    timer.cancel()
+        if timeout is not None and timeout <= 0:
+            timer = loop.call_soon(expire)
+        elif timeout is not None:
+            # The clock of the event loop, because that of the test may be frozen.
+            timer = loop.call_at(loop.time() + timeout, expire)
+        try:
             # As with the parent, even if the condition has become true meanwhile.
-            if expired:
-                return False
-            if condition():
-                return True
-
-
-def _expire(waiter: asyncio.Future[None], expired: list[bool]) -> None:
-    expired.append(True)
-    _wake(waiter)
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+            while not expired:
+                waiter: asyncio.Future[None] = loop.create_future()
+                self._waiters[waiter] = lambda: expired or condition()
+                if reads:
+                    self._getters.append(waiter)
+                has_event = False
+                try:
+                    await waiter
+                    has_event = reads and not expired and not self.empty()
+                finally:
+                    del self._waiters[waiter]
+                    if waiter in self._getters:
+                        self._getters.remove(waiter)
+                    elif reads and not has_event and not self.empty():
+                        self._wakeup_next(self._getters)  # for the event it was for
+                if has_event or not expired and condition():
+                    return True
+            return False
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 class Application:
@@ -180,16 +193,16 @@ class Application:
 
     # How it starts, and how it ends.
 
-    def start(self, task: asyncio.Task[Any]) -> None:
-        """Watch its task, which has been created, and the tasks that it starts."""
-        self.task = task
+    def start(self, start: Callable[[], asyncio.Task[Any]]) -> asyncio.Task[Any]:
+        """Start its task, and watch that and the tasks that it starts."""
+        self.task = task = self.started.follow(start, self.output_queue.wake)
         self.output_queue.loop = task.get_loop()
-        self.started.follow(task, self.output_queue.wake)
         # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
         if not task.done():  # pragma: no branch
             self._code = getattr(task.get_coro(), "cr_code", None)
         # Before anything that awaits the task adds a callback of its own.
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.ending
@@ -258,10 +271,11 @@ class Application:
     # Waiting for it.
 
     def wait_for_output(
-        self, ready: Callable[[], object], timeout: float | None
+        self, ready: Callable[[], object] | None, timeout: float | None
     ) -> Awaitable[bool]:
         """Wait until ``ready()``, or until nothing more can come.
 
+        With None, wait for an event that this call reads.
         Nothing can come when the application has raised, or has ended and so have the
         tasks that it has started. As with the parent class, a call that waits while
         another task of the test disconnects or calls ``wait()`` goes on waiting;
@@ -270,7 +284,7 @@ class Application:
         task, was_running = self.current_task(), self.ending is None
 
         def is_over() -> object:
-            if ready():
+            if ready is not None and ready():
                 return True
             ending = self.ending
             if ending is None:
@@ -281,11 +295,13 @@ class Application:
                 return False
             return ending.outcome != "returned" or not self.started.running()
 
-        return self.output_queue.wait_until(is_over, timeout)
+        return self.output_queue.wait_until(is_over, timeout, reads=ready is None)
 
-    def wait_until_ended(self, timeout: float | None) -> Awaitable[bool]:
+    async def wait_until_ended(self, timeout: float | None) -> bool:
         """Wait until the application has ended."""
-        return self.output_queue.wait_until(lambda: self.ending is not None, timeout)
+        return self.ending is not None or await self.output_queue.wait_until(
+            lambda: self.ending is not None, timeout
+        )
 
     # Ending it.
 
@@ -393,8 +409,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         if task is None:
             # Before its first step, which an eager task takes when it is created.
             spare_transactions()
-            task = super().future
-            self._application.start(task)
+            task = self._application.start(partial(getattr, super(), "future"))
         return task
 
     def _scaled(self, timeout: float | None) -> float | None:
@@ -431,7 +446,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         application.raise_if_ended()
         if queue.empty():
             seconds = self._scaled(timeout)
-            in_time = await application.wait_for_output(queue.qsize, seconds)
+            in_time = await application.wait_for_output(None, seconds)
             if not in_time and application.ending is None:
                 # The parent does not let go either if this call is cancelled meanwhile.
                 with contextlib.suppress(asyncio.CancelledError):
@@ -484,12 +499,18 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         application.leave()
         # If this call is cancelled, it cancels the application, as the parent does, and
         # so it does before the first step of one that has no time.
+        in_time = False
         with contextlib.suppress(asyncio.CancelledError):
             if was_started or scaled is None or scaled > 0:
-                await application.wait_until_ended(scaled)
-        if application.ending is None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await application.stop()
+                in_time = await application.wait_until_ended(scaled)
+        # Its callback has run only if it had ended before that.
+        had_ended = application.conversation.recording.ending is not None
+        with contextlib.suppress(asyncio.CancelledError):
+            await application.stop()
         application.assert_stopped()
         if not future.cancelled():
-            future.result()
+            # As with the parent, retrieved but not raised if it had just ended when the
+            # timeout expired or this call was cancelled.
+            future.exception()
+            if in_time or not had_ended:
+                future.result()

@@ -8,6 +8,7 @@ import sys
 import traceback
 from asyncio import Task, current_task
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 from weakref import ref
@@ -71,21 +72,24 @@ class StartedTasks:
     _factory: _TaskFactory
     _changed: Callable[[], None]
 
-    def follow(self, application: Task[Any], changed: Callable[[], None]) -> None:
-        """Watch a new application. ``changed`` is called when a task has ended."""
-        loop, self._changed = application.get_loop(), changed
+    def follow(
+        self, start: Callable[[], Task[Any]], changed: Callable[[], None]
+    ) -> Task[Any]:
+        """Start and watch an application. ``changed`` is called when a task ends."""
+        loop, self._changed = asyncio.get_running_loop(), changed
         factory: Any = loop.get_task_factory()
         if type(factory) is not _TaskFactory:
             factory = _TaskFactory(loop, factory)
             loop.set_task_factory(factory)
         self._factory = factory
-        factory.applications.add(factory.watch(application, (self, 0)))
+        return self._factory.begin(start, (ref(self), 0))
 
-    def add(self, task: Task[Any]) -> None:
+    def start(self, make: Callable[[], Task[Any]]) -> Task[Any]:
         self.count += 1
-        reference = self._factory.watch(task, (self, self.count))
-        self._tasks = [*self._tasks, reference][-self.LIMIT :]
+        task = self._factory.begin(make, (ref(self), self.count))
+        self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
         task.add_done_callback(self._ended)
+        return task
 
     def current(self) -> int:
         """Return the number of the task that is running, or 0 if it is none of these.
@@ -115,12 +119,16 @@ class StartedTasks:
 
 #: What has started a task: the application's tasks, and the number of the task among
 #: them from 1. The application itself has the number 0.
-_Origin = tuple[StartedTasks | None, int]
-_UNKNOWN: _Origin = (None, 0)
+_Origin = tuple[Callable[[], StartedTasks | None], int]
+_UNKNOWN: _Origin = (lambda: None, 0)
 
 
 class _TaskFactory:
     """Makes each task as the factory before it, and remembers who has started it."""
+
+    #: What an eager task does before it is known: the task that makes it, and the
+    #: origin of any other unknown task that runs meanwhile.
+    beginning: tuple[Task[Any] | None, _Origin] = (None, _UNKNOWN)
 
     def __init__(self, loop: asyncio.AbstractEventLoop, before: Any) -> None:
         self.loop = loop
@@ -138,34 +146,49 @@ class _TaskFactory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
     ) -> Task[Any]:
-        if self.before is None:
-            task = Task(coroutine, loop=loop, **kwargs)
-        else:
-            task = self.before(loop, coroutine, **kwargs)
+        make = partial(self.before or _make_task, loop, coroutine, **kwargs)
         started, _ = self.current_origin()
-        if started is not None and not _is_called_by_channels():
-            started.add(task)
+        if started is None or _is_called_by_channels():
+            return make()
+        return started.start(make)
+
+    def current_origin(self) -> tuple[StartedTasks | None, int]:
+        """Return the origin of the task that is running."""
+        task, origin = current_task(self.loop), _UNKNOWN
+        if task is not None:
+            maker, beginning = self.beginning
+            origin = self.origins.get(ref(task), origin if task is maker else beginning)
+        return origin[0](), origin[1]
+
+    def begin(self, make: Callable[[], Task[Any]], origin: _Origin) -> Task[Any]:
+        """Make a task, and remember its origin until it has ended or is destroyed."""
+        outer, self.beginning = self.beginning, (current_task(self.loop), origin)
+        try:
+            task = make()
+            # Done callbacks do not run if the event loop is closed before.
+            reference = ref(task, self.forget)
+            self.origins[reference] = origin
+            if origin[1] == 0:
+                self.applications.add(reference)
+        finally:
+            self.beginning = outer
+            self.restore()
         return task
 
-    def current_origin(self) -> _Origin:
-        """Return the origin of the task that is running."""
-        task = current_task(self.loop)
-        return _UNKNOWN if task is None else self.origins.get(ref(task), _UNKNOWN)
-
-    def watch(self, task: Task[Any], origin: _Origin) -> ref[Task[Any]]:
-        """Remember the origin of a task, until it has ended or is destroyed."""
-        # Done callbacks do not run if the event loop is closed before.
-        reference = ref(task, self.forget)
-        self.origins[reference] = origin
-        return reference
-
     def forget(self, reference: ref[Task[Any]]) -> None:
-        """Restore the factory before if no application of the loop is running."""
         self.origins.pop(reference, None)
         self.applications.discard(reference)
+        self.restore()
+
+    def restore(self) -> None:
+        """Restore the factory before if no application of the loop is running."""
         current: Any = self.loop.get_task_factory()
         if not self.applications and current is self:
             self.loop.set_task_factory(self.before)
+
+
+def _make_task(loop: Any, coroutine: Any, **kwargs: Any) -> Task[Any]:
+    return Task(coroutine, loop=loop, **kwargs)
 
 
 def _is_called_by_channels() -> bool:

@@ -37,6 +37,13 @@ from tests.parent.test_idioms import echo, sending
 from tests.scripts import Boom
 from tests.virtual_time import EAGER, make_loop
 
+
+def set_eager(is_eager: bool) -> None:
+    if is_eager and EAGER is None:
+        pytest.skip("Python 3.11 has no eager tasks.")
+    asyncio.get_running_loop().set_task_factory(EAGER if is_eager else None)
+
+
 # A reader that waits while the test disconnects, or waits for the application.
 
 
@@ -138,6 +145,140 @@ async def test_a_call_ends_with_the_last_task_of_an_application_that_has_returne
     assert await communicator.receive_from(LONG) == FRAME["text"]
     call = asyncio.wait_for(communicator.receive_output(2 * LONG), LONG)
     assert "the application has returned" in str(await failure(call))
+
+
+async def sending_soon(scope: Any, receive: Any, send: Any) -> None:
+    def start() -> None:
+        scope["task"] = asyncio.create_task(send(FRAME))
+
+    await receive()
+    await send(ACCEPT)
+    asyncio.get_running_loop().call_soon(start)
+
+
+@both_classes
+@pytest.mark.parametrize("is_eager", [False, True])
+async def test_a_frame_is_received_that_the_application_had_scheduled(
+    communicator_class: CommunicatorClass, is_eager: bool
+) -> None:
+    set_eager(is_eager)
+    communicator = communicator_class(sending_soon, "/")
+    assert await communicator.connect() == (True, None)
+    assert await communicator.receive_output(LONG) == FRAME
+
+
+async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
+    async def start() -> None:
+        scope["inner"] = asyncio.create_task(send_later())
+
+    async def send_later() -> None:
+        await asyncio.sleep(SHORT)
+        await send(FRAME)
+
+    scope["outer"] = asyncio.create_task(start())
+
+
+@both_classes
+async def test_a_frame_is_received_from_a_task_of_the_first_step_of_an_eager_one(
+    communicator_class: CommunicatorClass,
+) -> None:
+    set_eager(True)
+    communicator = communicator_class(starting_a_task_at_once, "/")
+    assert await communicator.receive_output(LONG) == FRAME
+
+
+@both_classes
+async def test_the_task_factory_is_restored_if_an_application_cannot_start(
+    communicator_class: CommunicatorClass,
+) -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    communicator = communicator_class(echo, "/")
+    communicator.application = lambda scope, receive, send: None
+    assert isinstance(await failure(communicator.send_input(CONNECT)), TypeError)
+    assert loop.get_task_factory() is before
+
+
+# Several tasks of the test read: who waits first is served first.
+
+
+@both_classes
+@pytest.mark.parametrize("first", ["get", "receive_output"])
+async def test_readers_are_served_in_the_order_in_which_they_wait(
+    communicator_class: CommunicatorClass, first: str
+) -> None:
+    communicator = communicator_class(echo, "/")
+    assert await communicator.connect() == (True, None)
+    calls = [communicator.output_queue.get(), communicator.receive_output(LONG)]
+    if first == "receive_output":
+        calls.reverse()
+    readers = [asyncio.create_task(call) for call in calls]
+    await asyncio.sleep(0)
+    for text in "12":
+        await communicator.send_to(text)
+    events: list[Any] = await asyncio.gather(*readers)
+    assert [event["text"] for event in events] == ["1", "2"]
+    await communicator.disconnect()
+
+
+@both_classes
+@pytest.mark.parametrize("first", ["get", "receive_output"])
+async def test_the_event_of_a_cancelled_reader_is_for_the_next(
+    communicator_class: CommunicatorClass, first: str
+) -> None:
+    communicator = communicator_class(echo, "/")
+    assert await communicator.connect() == (True, None)
+    calls = [communicator.output_queue.get(), communicator.receive_output(LONG)]
+    if first == "receive_output":
+        calls.reverse()
+    cancelled, reader = [asyncio.create_task(call) for call in calls]
+    await asyncio.sleep(0)
+    communicator.output_queue.put_nowait(FRAME)
+    cancelled.cancel()
+    assert await asyncio.wait_for(reader, LONG) == FRAME
+    assert cancelled.cancelled()
+    await communicator.disconnect()
+
+
+# wait() on an application that has just raised.
+
+
+@both_classes
+@pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "timed out"])
+async def test_wait_returns_if_the_application_raises_just_before(
+    communicator_class: CommunicatorClass, is_cancelled: bool
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await returning(scope, receive, send)
+        if is_cancelled:
+            asyncio.get_running_loop().call_soon(call.cancel)
+        raise Boom
+
+    communicator = communicator_class(application, "/")
+    assert await communicator.connect() == (True, None)
+    if is_cancelled:
+        call = asyncio.create_task(communicator.wait(LONG))
+        await asyncio.sleep(0)
+        await communicator.send_to("raise")
+        await call
+    else:
+        await communicator.send_to("raise")
+        await communicator.wait(0)
+    assert isinstance(communicator.future.exception(), Boom)
+
+
+class WithoutSending(RecordingWebsocketCommunicator):
+    async def send_input(self, message: Any) -> None:
+        """Send nothing."""
+
+    async def receive_output(self, timeout: float | None = 1) -> Any:
+        return ACCEPT
+
+
+async def test_connect_starts_no_application_that_a_subclass_does_not_start() -> None:
+    communicator = WithoutSending(echo, "/")
+    assert await communicator.connect() == (True, None)
+    assert communicator._future is None
 
 
 # What asyncio logs, and what is as it was before.
@@ -274,9 +415,7 @@ class WithAnyio(AsyncWebsocketConsumer):
 async def test_a_consumer_may_use_anyio(
     communicator_class: CommunicatorClass, is_eager: bool
 ) -> None:
-    if is_eager and EAGER is None:
-        pytest.skip("Python 3.11 has no eager tasks.")
-    asyncio.get_running_loop().set_task_factory(EAGER if is_eager else None)
+    set_eager(is_eager)
     communicator = communicator_class(WithAnyio.as_asgi(), "/")
     assert await communicator.connect() == (True, None)
     await communicator.send_to("hello")
