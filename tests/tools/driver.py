@@ -73,8 +73,13 @@ class Seen(NamedTuple):
     replaced: list[str]
     #: When each call ended: the time, and the turn of the loop since then.
     ends: dict[Key, tuple[float, int]]
+    #: What asyncio need not log, because a call of ours has raised it, where the
+    #: parent's was cancelled before.
+    raised: Counter[str]
 
 
+#: Of two entries at the same time, after rounding.
+AT_ONCE = 2 * VirtualTime.LATENESS
 #: The end of a call that was cancelled.
 NEVER = math.inf, 0
 
@@ -118,6 +123,7 @@ class Run:
         self.log: list[Entry] = []
         self.logged: Counter[str] = Counter()
         self.ends: dict[Key, tuple[float, int]] = {}
+        self.raised: Counter[str] = Counter()
         self.communicators: dict[int, Any] = {}
         self.actors: dict[int, Actor] = {}
         self.tasks: dict[str, asyncio.Task[Any]] = {}
@@ -175,7 +181,7 @@ class Run:
             vars(channels.db).update(
                 close_old_connections=before["close_old_connections"]
             )
-        return Seen(self.log, self.logged, replaced, self.ends)
+        return Seen(self.log, self.logged, replaced, self.ends, self.raised)
 
     def run_loops(self) -> Iterator[Any]:
         """Perform the steps, in one event loop up to each ``("end loop", how)``."""
@@ -279,26 +285,31 @@ class Run:
 
     async def call(self, key: Key, name: int, method: str, args: list[Any]) -> Any:
         communicator, actor = self.communicators[name], self.actors[name]
-        if method in ("disconnect", "wait") or "websocket.disconnect" in str(args):
-            actor.patient_calls.update(actor.calls)
-        if {"disconnect", "wait"}.intersection(actor.calls.values()):
-            actor.patient_calls.add(key)
+        future = communicator._future
+        if future is None or not future.done():
+            if method in ("disconnect", "wait") or "websocket.disconnect" in str(args):
+                actor.patient_calls.update(actor.calls)
+            if {"disconnect", "wait"}.intersection(actor.calls.values()):
+                actor.patient_calls.add(key)
+        del future
         actor.calls[key] = method
-        end = None
+        end, loop = None, self.loop
         try:
             it = attrgetter(method)(communicator)
             result = it(*args) if callable(it) else it
             return await result if inspect.isawaitable(result) else result
-        except (asyncio.CancelledError, GeneratorExit) as error:
-            task: Any = asyncio.current_task(self.loop)
-            if isinstance(error, GeneratorExit) or task.cancelling():
+        except asyncio.CancelledError:
+            task: Any = asyncio.current_task(loop)
+            if task.cancelling():
                 end = NEVER
             raise
         finally:
+            if loop.is_closed():  # and the call is garbage
+                end = NEVER
             if end is None:
                 await self.hold(key, actor, communicator._future)
             del actor.calls[key]
-            self.ends[key] = end or (self.loop.time(), self.loop.turn)
+            self.ends[key] = end or (loop.time(), loop.turn)
 
     async def hold(self, key: Key, actor: Actor, future: Any) -> None:
         """Hold a call back that may end earlier than with the parent."""
@@ -309,6 +320,9 @@ class Run:
             if key in actor.patient_calls or runs_on and not future.cancelled():
                 return
         seconds, turn = self.parent.ends.get(key, NEVER)
+        if future._exception is not None and seconds == math.inf:
+            name = type(future._exception).__name__
+            self.raised[f"Task exception was never retrieved: {name}"] += 1
         if seconds - self.loop.time() > 0.5e-3:
             await asyncio.sleep(seconds - self.loop.time())
         while self.loop.turn < turn:
@@ -339,6 +353,7 @@ class Fork(NamedTuple):
     #: All up to there, and these two; simply all if the order is not certain.
     before: list[Entry]
     whole_parent: list[Entry]
+    whole_ours: list[Entry]
 
 
 def is_connect(entry: Entry, *outcomes: str) -> bool:
@@ -396,21 +411,38 @@ def name_of(entry: Entry) -> object:
     return entry.what[0] if isinstance(entry.what, tuple) else entry.what
 
 
+def is_same_step(one: Entry, other: Entry, seconds: float) -> bool:
+    """Whether they are of the same step, and of about the same time."""
+    return one[1:3] == other[1:3] and abs(one.seconds - other.seconds) <= seconds
+
+
 def ends_a_turn_later(fork: Fork) -> bool:
-    """wait() and disconnect() cancel and return a turn of the event loop later."""
-    ours = fork.ours
-    return any(
-        name_of(it) in ("wait", "disconnect")
-        and it.seconds == fork.parent.seconds
-        and (it[1:3] != ours[1:3] or it.outcome == ours.outcome)
+    """A call that waits for the end of the application returns a turn or two later.
+
+    So does one that cancels it because a timeout has expired, and it cancels it later.
+    It is only about the instant at which such a call ends, with both classes.
+    """
+    parent, ours = fork.parent, fork.ours
+    if parent.who[0] == "t" and is_same_step(parent, ours, 0):
+        return False  # that call itself has another outcome
+    ends = [
+        it
         for it in fork.whole_parent
-    )
+        if is_same_step(it, it._replace(seconds=parent.seconds), AT_ONCE)
+        and (
+            name_of(it) in ("wait", "disconnect") or it.outcome == "raised TimeoutError"
+        )
+    ]
+    return any(is_same_step(it, its, AT_ONCE) for it in ends for its in fork.whole_ours)
 
 
 def adds_up_no_lateness(fork: Fork) -> bool:
     """receive_nothing() waits once, the parent sleeps once an interval."""
-    is_close = abs(fork.parent.seconds - fork.ours.seconds) < 0.01
-    return is_close and name_of(fork.ours) == "receive_nothing"
+    return any(
+        name_of(it) == "receive_nothing"
+        and any(is_same_step(it, its, 0.01) and it[3] == its[3] for its in log)
+        for it, log in ((fork.parent, fork.whole_ours), (fork.ours, fork.whole_parent))
+    )
 
 
 #: The differences that README and DESIGN have. Nothing behind one of these is compared.
@@ -429,7 +461,7 @@ INTENDED = (
 
 
 def is_same(parent: Entry, ours: Entry) -> bool:
-    if abs(parent.seconds - ours.seconds) < 2 * VirtualTime.LATENESS:
+    if abs(parent.seconds - ours.seconds) < AT_ONCE:
         ours = ours._replace(seconds=parent.seconds)
     return parent == ours or (parent.text == "" and parent == ours._replace(text=""))
 
@@ -461,7 +493,7 @@ def compare_seen(parent: Seen, ours: Seen, has_threads: bool) -> Difference | No
         before = [*parent.log[:number], its, our]
         if has_threads:
             before = [*parent.log, *ours.log]
-        fork = Fork(its, our, before, parent.log)
+        fork = Fork(its, our, before, parent.log, ours.log)
         if any(is_intended(fork) for is_intended in INTENDED):
             return None
         default = "order" if its.seconds == our.seconds else "time"
@@ -470,6 +502,7 @@ def compare_seen(parent: Seen, ours: Seen, has_threads: bool) -> Difference | No
         lines += ["  ours:", *ours.log[number:][:3]]
         return Difference(kind, "\n".join(map(str, lines)))
     less, more = parent.logged - ours.logged, ours.logged - parent.logged
+    less -= ours.raised
     if less or more:
         lines = [*ours.log, f"  only the parent logs {less}, only ours {more}"]
         return Difference((*less, "ours", *more), "\n".join(map(str, lines)))
