@@ -1,14 +1,12 @@
 """``wait_closed()``: its result, and the frames that it reads past."""
 
-import asyncio
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.recording import payload
+from tests.calls.timing import in_virtual_time, pausing, timed
 from tests.events import (
     ACCEPT,
     BODY,
@@ -21,7 +19,7 @@ from tests.events import (
     UNKNOWN,
     close,
 )
-from tests.helpers import LONG, SHORT, drain, each_kind
+from tests.helpers import drain, each_kind
 from tests.scripts import Boom, Kind, Script, scripted
 from tests.steps import (
     Step,
@@ -46,10 +44,7 @@ class Closing(NamedTuple):
 CLOSINGS = {
     "rejected": Closing(Script((CLOSE_WITH_REASON,)), [connect], 4401, []),
     "rejected, and nothing read": Closing(
-        Script((CLOSE_WITH_REASON,)),
-        [lambda it: it.send_input(CONNECT)],
-        4401,
-        [],
+        Script((CLOSE_WITH_REASON,)), [lambda it: it.send_input(CONNECT)], 4401, []
     ),
     "accepted and closed": Closing(
         Script((ACCEPT, CLOSE_WITH_REASON)), [connect], 4401, []
@@ -131,58 +126,40 @@ CLOSINGS = {
 
 @each_kind
 @pytest.mark.parametrize("name", CLOSINGS)
+@in_virtual_time
 async def test_wait_closed_returns_the_close_code_or_raises(
     name: str, kind: Kind
 ) -> None:
-    closing = CLOSINGS[name]
-    communicator = RecordingWebsocketCommunicator(scripted(closing.script, kind), "/")
-    for step in closing.steps:
+    script, steps, expected, payloads = CLOSINGS[name]
+    communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
+    for step in steps:
         await perform_step(step, communicator)
-    is_open = closing.result is TimeoutError and closing.script.ending == "wait"
-    result: object
-    if isinstance(closing.result, int):
-        result = await communicator.wait_closed(LONG)
-    else:
-        with pytest.raises(closing.result) as raised:
-            await communicator.wait_closed(SHORT if is_open else LONG)
-        assert str(raised.value)
-        result = raised.type
-    assert result == closing.result
+    result, seconds = await timed(communicator.wait_closed(5))
+    assert (result if type(result) is int else type(result)) == expected
+    assert str(result)
+    is_open = expected is TimeoutError and script.ending == "wait"
+    assert seconds == (5 if is_open else 0)
     left = [payload(event) for event in drain(communicator.output_queue)]
-    assert communicator.pre_close_messages + left == closing.pre_close_messages
+    assert communicator.pre_close_messages + left == payloads
     # Where the application has crashed, what it had sent is still to be received.
-    assert left == [] or closing.result is Boom
-    with suppress(Boom, asyncio.CancelledError):
-        communicator.stop()
+    assert left == [] or expected is Boom
 
 
+@in_virtual_time
 async def test_wait_closed_leaves_events_after_the_close_to_receive() -> None:
-    communicator = RecordingWebsocketCommunicator(
-        scripted(Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)), "asgi"), "/"
-    )
+    events = (ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)
+    communicator = RecordingWebsocketCommunicator(scripted(Script(events), "asgi"), "/")
     await communicator.connect()
     assert await communicator.wait_closed() == 4401
     assert communicator.pre_close_messages == []
     assert await communicator.receive_output() is JSON_FRAME
-    await communicator.disconnect()
 
 
+@in_virtual_time
 async def test_wait_closed_waits_for_the_close() -> None:
-    async def hang_up(it: WebsocketCommunicator) -> None:
-        await asyncio.sleep(0.05)
-        await it.send_to("go")
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await send(ACCEPT)
-        await receive()
-        await send(FRAME)
-        await send(CLOSE_WITH_REASON)
-
+    application = pausing(ACCEPT, 2, FRAME, 2, CLOSE_WITH_REASON)
     communicator = RecordingWebsocketCommunicator(application, "/")
     await communicator.connect()
-    code, _ = await asyncio.gather(
-        communicator.wait_closed(LONG), hang_up(communicator)
-    )
-    assert code == communicator.close_code == 4401
+    assert await timed(communicator.wait_closed(5)) == (4401, 4)
+    assert communicator.close_code == 4401
     assert communicator.pre_close_messages == ["hello"]
