@@ -92,10 +92,13 @@ async def turns(count: int) -> None:
 
 
 async def started(
-    communicator_class: CommunicatorClass, application: Any, has_ended: bool = False
+    communicator_class: CommunicatorClass,
+    application: Any,
+    has_ended: bool = False,
+    path: str = "/",
 ) -> Any:
     """Return a communicator whose application is about to run, or has ended."""
-    communicator = communicator_class(application, "/")
+    communicator = communicator_class(application, path)
     await communicator.send_input({"type": "websocket.connect"})
     if has_ended:
         await asyncio.wait([communicator.future])
