@@ -1,17 +1,15 @@
 """Time and memory per event do not grow with the number of events."""
 
-import asyncio
 import gc
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE, Event, body, send, start
+from tests.calls.timing import pausing
+from tests.events import ACCEPT, CLOSE, FRAME, Event, body, send, start
 from tests.helpers import having_sent, ignore_undeliverable
 
 pytestmark = ignore_undeliverable
@@ -20,141 +18,115 @@ pytestmark = ignore_undeliverable
 #: high; a linear one is the same, but for the noise of the machine.
 FACTOR = 3
 
-TASKS: dict[str, Callable[[RecordingWebsocketCommunicator], object]] = {
-    "judging": lambda communicator: communicator.undeliverable,
-    "client_view": lambda communicator: communicator.client_view,
-    "showing": lambda communicator: str(communicator.transcript),
-}
-
-Costs = dict[str, float]
+#: Uses a communicator, and yields the name of each step when it is over.
+Use = Callable[[Sequence[Event]], AsyncIterator[str]]
 
 
-@contextmanager
-def measuring(costs: Costs, name: str, calls: int) -> Iterator[None]:
-    """Add the CPU time per call in seconds."""
+async def look(events: Sequence[Event]) -> AsyncIterator[str]:
+    communicator = await having_sent(*events)
+    yield "recording"
+    assert isinstance(communicator.undeliverable, list)
+    yield "judging"
+    assert communicator.client_view
+    yield "client_view"
+    assert str(communicator.transcript)
+    yield "showing"
+
+
+async def receive_strictly(events: Sequence[Event]) -> AsyncIterator[str]:
+    communicator = await having_sent(*events)
+    communicator.strict = True
+    yield "recording"
+    for _ in events:
+        await communicator.receive_output()
+    yield "receive_output()"
+
+
+async def receive_at_once(events: Sequence[Event]) -> AsyncIterator[str]:
+    communicator = await having_sent(*events[1:])
+    yield "recording"
+    await communicator.receive_until(lambda it: it["number"] == len(events) - 2)
+    yield "receive_until()"
+
+
+async def receive_one_by_one(events: Sequence[Event]) -> AsyncIterator[str]:
+    steps = [step for event in events[1:] for step in (event, 0)]
+    end = send(text='"end"')
+    communicator = RecordingWebsocketCommunicator(pausing(*steps, end), "/")
+    yield "making"
+    await communicator.receive_until(lambda it: it == "end", None)
+    yield "receive_until()"
+    communicator = RecordingWebsocketCommunicator(pausing(*steps, CLOSE), "/")
+    yield "making another"
+    await communicator.wait_closed(None)
+    yield "wait_closed()"
+
+
+async def seconds_per_event(use: Use, events: Sequence[Event]) -> dict[str, float]:
+    """Return the CPU time of each step."""
+    costs: dict[str, float] = {}
     gc.collect()
     gc.disable()
     try:
         begin = time.process_time()
-        yield
-        costs[name] = (time.process_time() - begin) / calls
+        async for name in use(events):
+            costs[name] = (time.process_time() - begin) / len(events)
+            begin = time.process_time()
     finally:
         gc.enable()
-
-
-async def seconds_per_event(events: tuple[Event, ...]) -> Costs:
-    costs: Costs = {}
-    with measuring(costs, "recording", len(events)):
-        communicator = await having_sent(*events)
-    for name, task in TASKS.items():
-        with measuring(costs, name, len(events)):
-            task(communicator)
     return costs
 
 
-async def seconds_per_strict_call(events: tuple[Event, ...]) -> Costs:
-    costs: Costs = {}
-    communicator = await having_sent(*events)
-    communicator.strict = True
-    with measuring(costs, "receive_output()", len(events)):
-        for _ in events:
-            await communicator.receive_output()
-    return costs
-
-
-async def seconds_per_event_of_wait_closed(events: tuple[Event, ...]) -> Costs:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        for event in events:
-            await send(event)
-            await asyncio.sleep(0)  # the queue is empty each time
-        await send(CLOSE)
-
-    costs: Costs = {}
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    with measuring(costs, "wait_closed()", len(events)):
-        await communicator.wait_closed(timeout=None)
-    return costs
-
-
-async def bytes_per_event(events: tuple[Event, ...]) -> Costs:
+async def bytes_per_event(use: Use, events: Sequence[Event]) -> dict[str, float]:
     tracemalloc.start()
     try:
-        communicator = await having_sent(*events)
-        for task in TASKS.values():
-            task(communicator)
+        async for _ in use(events):
+            pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     return {"peak": peak / len(events)}
 
 
-async def lowest(
-    measure: Callable[[tuple[Event, ...]], Awaitable[Costs]], events: tuple[Event, ...]
-) -> Costs:
-    """Measure three times, and return the lowest of each cost."""
-    measured = [await measure(events) for _ in range(3)]
-    return {name: min(costs[name] for costs in measured) for name in measured[0]}
+def delivered(count: int) -> Sequence[Event]:
+    return [ACCEPT, *(send(text=f'{{"number": {n}}}') for n in range(count))]
 
 
-async def assert_cost_per_event_does_not_grow(
-    measure: Callable[[tuple[Event, ...]], Awaitable[Costs]],
-    few: tuple[Event, ...],
-    many: tuple[Event, ...],
+def undeliverable(count: int) -> Sequence[Event]:
+    return [FRAME] * count
+
+
+def denial(count: int) -> Sequence[Event]:
+    return [start(status=401), *[body(body=b"x", more_body=True)] * count]
+
+
+@pytest.mark.parametrize(
+    ("measure", "use", "flood", "few"),
+    [
+        (seconds_per_event, look, delivered, 1_000),
+        (seconds_per_event, look, undeliverable, 1_000),
+        (seconds_per_event, look, denial, 1_000),
+        (seconds_per_event, receive_strictly, delivered, 200),
+        (seconds_per_event, receive_at_once, delivered, 2_000),
+        (seconds_per_event, receive_one_by_one, delivered, 1_000),
+        (bytes_per_event, look, delivered, 200),
+        (bytes_per_event, look, undeliverable, 200),
+        (bytes_per_event, look, denial, 200),
+    ],
+)
+async def test_cost_per_event_does_not_grow_with_the_number_of_events(
+    measure: Callable[[Use, Sequence[Event]], Awaitable[dict[str, float]]],
+    use: Use,
+    flood: Callable[[int], Sequence[Event]],
+    few: int,
 ) -> None:
-    of_few = await lowest(measure, few)
-    # Noise only adds to a cost, so one measurement without growth is enough.
+    # The lowest of three, because noise only adds to a cost.
+    measured = [await measure(use, flood(few)) for _ in range(3)]
+    lowest = {name: min(costs[name] for costs in measured) for name in measured[0]}
+    # For the same reason, one measurement without growth is enough.
     for _ in range(3):
-        of_many = await measure(many)
-        grown = {
-            name: (of_few[name], of_many[name])
-            for name in of_few
-            if of_many[name] > FACTOR * of_few[name]
-        }
+        costs = await measure(use, flood(10 * few))
+        grown = [name for name in costs if costs[name] > FACTOR * lowest[name]]
         if not grown:
             break
-    assert grown == {}
-
-
-def delivered(events: int) -> tuple[Event, ...]:
-    return (ACCEPT, *(send(text=f'{{"number": {n}}}') for n in range(events)))
-
-
-def undeliverable(events: int) -> tuple[Event, ...]:
-    return tuple(send(text=str(number)) for number in range(events))
-
-
-def denial(events: int) -> tuple[Event, ...]:
-    return (start(status=401), *[body(body=b"x", more_body=True)] * events)
-
-
-each_flood = pytest.mark.parametrize("flood", [delivered, undeliverable, denial])
-
-
-@each_flood
-async def test_time_per_event_does_not_grow_with_the_number_of_events(
-    flood: Callable[[int], tuple[Event, ...]],
-) -> None:
-    await assert_cost_per_event_does_not_grow(
-        seconds_per_event, flood(1_000), flood(10_000)
-    )
-
-
-async def test_time_per_call_of_strict_does_not_grow_with_the_number_of_events() -> (
-    None
-):
-    await assert_cost_per_event_does_not_grow(
-        seconds_per_strict_call, delivered(200), delivered(2_000)
-    )
-
-
-async def test_time_per_event_of_wait_closed_does_not_grow() -> None:
-    await assert_cost_per_event_does_not_grow(
-        seconds_per_event_of_wait_closed, delivered(1_000), delivered(10_000)
-    )
-
-
-@each_flood
-async def test_memory_per_event_does_not_grow_with_the_number_of_events(
-    flood: Callable[[int], tuple[Event, ...]],
-) -> None:
-    await assert_cost_per_event_does_not_grow(bytes_per_event, flood(200), flood(2_000))
+    assert grown == []
