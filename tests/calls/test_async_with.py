@@ -3,8 +3,7 @@
 import asyncio
 import math
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,10 +11,9 @@ import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.calls.timing import call, in_virtual_time, timed
+from tests.calls.timing import ENDING, RECEIVING, call, in_virtual_time
 from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL, DISCONNECT
-from tests.failures.texts import HOW_TO_STOP, SUPPRESSES
-from tests.helpers import each_consumer, frame_of, hanging, readable
+from tests.helpers import each_consumer, hanging
 from tests.scripts import Boom, Kind, Script, scripted
 
 Arrive = Callable[[RecordingWebsocketCommunicator], Awaitable[object]]
@@ -25,15 +23,11 @@ each_body = pytest.mark.parametrize("body", ["passes", "raises", "is cancelled"]
 class Block:
     """A block, its first call, and how its body ends."""
 
-    def __init__(
-        self, application: Any, arrive: Arrive, body: str = "passes", left: int = 0
-    ) -> None:
+    def __init__(self, application: Any, arrive: Arrive, body: str = "passes") -> None:
         self.communicator = RecordingWebsocketCommunicator(application, "/")
         self.body = body
         self.error = KeyError("raised by the body")
         self.task = asyncio.ensure_future(self.run(arrive))
-        #: How many tasks it may leave.
-        self.left = left
 
     async def run(self, arrive: Arrive) -> None:
         async with self.communicator as entered:
@@ -48,7 +42,7 @@ class Block:
     async def raised(self) -> BaseException | None:
         """Return what it raises besides what its body raises, which comes first."""
         await asyncio.wait([self.task])
-        assert len(asyncio.all_tasks()) == 1 + self.left
+        assert asyncio.all_tasks() == {asyncio.current_task()}
         if self.body == "is cancelled":
             assert self.task.cancelled()
             return None
@@ -116,32 +110,20 @@ async def test_a_block_returns_or_raises_as_its_body_does(
 # What the application raises.
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["connect", "receive_output", "receive_from", "wait_closed", "wait", "disconnect"],
-)
+@pytest.mark.parametrize("name", [*RECEIVING, *ENDING, "stop", "stop, silently"])
 @in_virtual_time
-async def test_a_crash_that_a_call_has_raised_is_not_raised_again(name: str) -> None:
-    async def connect_and_crash(it: RecordingWebsocketCommunicator) -> None:
-        await it.send_input(CONNECT)
-        assert type((await timed(call(it, name, 1)))[0]) is Boom
-
-    block = Block(scripted(Script((), "raise"), "asgi"), connect_and_crash)
-    assert await block.raised() is None
-
-
-@pytest.mark.parametrize("shown", [True, False])
-@in_virtual_time
-async def test_a_crash_that_stop_has_not_raised_is_raised_by_the_block(
-    shown: bool,
+async def test_a_crash_is_raised_by_the_block_unless_a_call_has_raised_it(
+    name: str,
 ) -> None:
-    async def stop(it: RecordingWebsocketCommunicator) -> None:
+    async def raise_crash(it: RecordingWebsocketCommunicator) -> None:
         await start(it)
         with suppress(Boom):
-            it.stop(exceptions=shown)
+            if name in ENDING + RECEIVING:
+                await call(it, name, 1)
+            it.stop(exceptions=name != "stop, silently")
 
-    raised = await Block(scripted(Script((), "raise"), "asgi"), stop).raised()
-    assert type(raised) is (type(None) if shown else Boom)
+    raised = await Block(scripted(Script((), "raise"), "asgi"), raise_crash).raised()
+    assert type(raised) is (Boom if name == "stop, silently" else type(None))
 
 
 async def crashing_at_the_end(scope: Any, receive: Any, send: Any) -> None:
@@ -173,25 +155,16 @@ async def test_an_exception_raised_by_the_application_as_it_ends_is_raised(
 # How it disconnects.
 
 
-@each_consumer
 @in_virtual_time
-async def test_the_application_receives_disconnect_and_has_time_to_end(
-    kind: Kind,
-) -> None:
+async def test_the_application_receives_disconnect_and_has_time_to_end() -> None:
     received: list[int] = []
 
-    class AsyncLeisurely(AsyncWebsocketConsumer):
+    class Leisurely(AsyncWebsocketConsumer):
         async def disconnect(self, code: int) -> None:
             await asyncio.sleep(0.9)
             received.append(code)
 
-    class SyncLeisurely(WebsocketConsumer):
-        def disconnect(self, code: int) -> None:
-            time.sleep(0.1)
-            received.append(code)
-
-    consumer = AsyncLeisurely if kind == "async" else SyncLeisurely
-    assert await Block(consumer.as_asgi(), connect).raised() is None
+    assert await Block(Leisurely.as_asgi(), connect).raised() is None
     assert received == [1000]
 
 
@@ -219,7 +192,7 @@ class Suppressing(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         while True:
             try:
-                await asyncio.get_running_loop().create_future()  # at the end
+                await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
                 self.ignored -= 1
                 if self.ignored < 0:
@@ -238,66 +211,11 @@ async def test_an_application_that_suppresses_its_cancellation_is_ended(
     end = "forced to stop" if is_forced else "cancelled"
     assert f"the application was {end}\n" in str(block.communicator.transcript)
     # The block says so, but only if it has nothing else to raise.
-    if not is_forced or body != "passes":
+    if is_forced and body == "passes":
+        assert type(raised) is AssertionError
+        assert str(raised).startswith("The application was forced to stop: ")
+    else:
         assert raised is None
-        return
-    suppresses = "await asyncio.get_running_loop().create_future()  # at the end"
-    assert type(raised) is AssertionError
-    assert readable(raised).startswith(
-        f"The application was forced to stop: {SUPPRESSES}"
-    )
-    place = frame_of("disconnect", suppresses, __file__)
-    assert readable(raised).endswith(place + HOW_TO_STOP)
-
-
-class Unstoppable:
-    """Applications that suppress every cancellation until ``stop()`` is called."""
-
-    task: asyncio.Task[None] | None
-
-    async def suppressing(self, *args: object) -> None:
-        self.task = asyncio.current_task()
-        while self.task is not None:
-            with suppress(BaseException):
-                await asyncio.get_running_loop().create_future()
-
-    async def waiting(self, *args: object) -> None:
-        await asyncio.ensure_future(self.suppressing())
-
-    def stop(self) -> None:
-        task, self.task = self.task, None
-        assert task is not None
-        task.cancel()
-
-
-@each_body
-@pytest.mark.parametrize(("name", "left"), [("suppressing", 1), ("waiting", 2)])
-@in_virtual_time
-async def test_a_block_ends_although_the_application_suppresses_every_cancellation(
-    body: str, name: str, left: int
-) -> None:
-    unstoppable = Unstoppable()
-    block = Block(getattr(unstoppable, name), start, body, left)
-    raised = await block.raised()
-    assert type(raised) is (AssertionError if body == "passes" else type(None))
-    unstoppable.stop()
-
-
-@in_virtual_time
-async def test_an_application_that_raises_when_it_is_forced_is_not_to_blame() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        while True:
-            try:
-                await hanging(scope, receive, send)
-            except asyncio.CancelledError:
-                pass
-            except GeneratorExit:
-                raise Boom("while closing")
-
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    with pytest.raises(TimeoutError, match="was forced to stop"):
-        await communicator.connect()
-    assert "the application was forced to stop" in str(communicator.transcript)
 
 
 # Cancelled while it ends.
@@ -328,19 +246,11 @@ async def test_a_block_that_is_cancelled_while_it_ends_leaves_no_task(
         assert block.task.cancelled()
 
 
-@pytest.fixture
-def released() -> Iterator[threading.Event]:
-    """Yield what a sync consumer waits for, and set it after the test."""
-    event = threading.Event()
-    yield event
-    event.set()
-
-
 @pytest.mark.parametrize("is_cancelled", [False, True])
 async def test_a_sync_consumer_that_blocks_its_thread_does_not_block_the_end(
-    is_cancelled: bool, released: threading.Event, monkeypatch: pytest.MonkeyPatch
+    is_cancelled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disconnecting = threading.Event()
+    disconnecting, released = threading.Event(), threading.Event()
 
     class Blocking(WebsocketConsumer):
         def disconnect(self, code: int) -> None:
@@ -356,6 +266,7 @@ async def test_a_sync_consumer_that_blocks_its_thread_does_not_block_the_end(
             await asyncio.sleep(0.001)
         block.task.cancel()
     await asyncio.wait([block.task])
+    released.set()
     assert block.task.cancelled() is is_cancelled
     assert block.communicator.future.cancelled()
     assert asyncio.all_tasks() == before

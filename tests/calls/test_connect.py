@@ -9,7 +9,6 @@ from channels.testing import WebsocketCommunicator
 from channels_closetest import (
     DenialResponse,
     RecordingWebsocketCommunicator,
-    UndeliverableWarning,
 )
 from channels_closetest.recording import payload
 from tests.calls.timing import in_virtual_time, timed
@@ -162,16 +161,6 @@ async def test_connect_reads_past_frames_and_keeps_them(
         communicator.denial_response,
         communicator.response_headers,
     ]
-
-
-async def test_frames_within_a_denial_response_are_kept() -> None:
-    events = (DENIAL, JSON_FRAME, PART, FRAME, body(body=b"pe"))
-    application = scripted(Script(events), "asgi")
-    async with RecordingWebsocketCommunicator(application, "/") as communicator:
-        with pytest.warns(UndeliverableWarning):
-            assert await communicator.connect() == (False, 401)
-    assert communicator.pre_close_messages == [{"type": "jwt-expired"}, "hello"]
-    assert communicator.denial_response == denial(b"nope")
 
 
 @pytest.mark.parametrize("name", NOT_RESPONSES)

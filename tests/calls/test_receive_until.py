@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.calls.timing import in_virtual_time, pausing, timed
@@ -21,42 +20,11 @@ def equals(value: object) -> Callable[[Any], bool]:
     return lambda payload: bool(payload == value)
 
 
-class Counting(AsyncJsonWebsocketConsumer):
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        for number in range(content):
-            await self.send_json({"number": number})
-
-
-class SyncCounting(JsonWebsocketConsumer):
-    def receive_json(self, content: Any, **kwargs: Any) -> None:
-        for number in range(content):
-            self.send_json({"number": number})
-
-
-@pytest.mark.parametrize("consumer", [Counting, SyncCounting])
-async def test_it_returns_the_payloads_up_to_the_match(consumer: Any) -> None:
-    async with Ours(consumer.as_asgi(), "/") as communicator:
-        await communicator.connect(LONG)
-        await communicator.send_json_to(4)
-        numbers = [{"number": number} for number in range(3)]
-        assert await communicator.receive_until(equals(numbers[2]), LONG) == numbers
-        assert await communicator.receive_json_from(LONG) == {"number": 3}
-
-
 async def test_it_receives_frames_that_are_queued_already() -> None:
     communicator = await having_sent(*NUMBERS)
     assert await communicator.receive_until(equals(1), 0) == [0, 1]
     assert await communicator.receive_until(equals(3), 0) == [2, 3]
     assert await communicator.receive_from() == "4"
-    communicator.stop()
-
-
-async def test_payloads_are_decoded_like_those_of_pre_close_messages() -> None:
-    frames = [send(text="no JSON"), send(bytes=bytearray(b"\0")), send(text='{"a": 1}')]
-    communicator = await having_sent(*frames)
-    payloads = await communicator.receive_until(equals({"a": 1}))
-    assert payloads == ["no JSON", b"\0", {"a": 1}]
-    assert list(map(type, payloads)) == [str, bytes, dict]
     communicator.stop()
 
 

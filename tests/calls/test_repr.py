@@ -43,25 +43,6 @@ async def test_repr_counts_the_messages() -> None:
     communicator.stop()
 
 
-@pytest.mark.parametrize(
-    ("query", "path"),
-    [
-        (b"token=\xff", "/ws/?token=\ufffd"),
-        ("token=é".encode(), "/ws/?token=é"),
-        (b"a\nb", "/ws/?'a\\nb'"),
-        (b"", "/ws/"),
-        (None, "/ws/"),
-        ("text", "/ws/"),
-        (b"a" * 60, f"/ws/?{'a' * 25}...{'a' * 25} (60 in all)"),
-    ],
-    ids=range(7),
-)
-async def test_repr_shows_any_query_string(query: object, path: str) -> None:
-    communicator = client()
-    communicator.scope.update(path="/ws/", query_string=query)
-    assert repr(communicator) == shown(path, "not started")
-
-
 class Strict(RecordingWebsocketCommunicator):
     strict = True
 

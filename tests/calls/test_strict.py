@@ -1,14 +1,14 @@
 """``strict``: which calls fail, and with which text."""
 
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.servers.rules import SERVERS
-from tests.calls.timing import pausing, started
+from tests.calls.timing import ENDING, RECEIVING, call, pausing, started
 from tests.events import (
     ACCEPT,
     BODY,
@@ -44,30 +44,23 @@ NAME_SERVERS = (
     ' servers, for example to ["uvicorn"].'
 )
 
-Call = Callable[[RecordingWebsocketCommunicator], Coroutine[Any, Any, object]]
+Call = Callable[[RecordingWebsocketCommunicator], Awaitable[object]]
 
 
-def leave(it: RecordingWebsocketCommunicator) -> Coroutine[Any, Any, None]:
+def leave(it: RecordingWebsocketCommunicator) -> Awaitable[None]:
     return it.__aexit__(None, None, None)
 
 
 CALLS: dict[str, Call] = {
-    "receive_output": lambda it: it.receive_output(),
-    "receive_from": lambda it: it.receive_from(),
-    "receive_json_from": lambda it: it.receive_json_from(),
-    "receive_until": lambda it: it.receive_until(lambda _: True),
     "receive_nothing": lambda it: it.receive_nothing(),
     "send_input": lambda it: it.send_input({"type": "websocket.receive", "text": "t"}),
     "send_to": lambda it: it.send_to(text_data="t"),
     "send_json_to": lambda it: it.send_json_to({}),
-    "wait_closed": lambda it: it.wait_closed(),
-    "disconnect": lambda it: it.disconnect(),
-    "wait": lambda it: it.wait(),
     "async with": leave,
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", [*CALLS, *RECEIVING[1:], *ENDING])
 async def test_strict_fails_the_first_call_after_an_undeliverable_event(
     name: str,
 ) -> None:
@@ -75,7 +68,8 @@ async def test_strict_fails_the_first_call_after_an_undeliverable_event(
     communicator = communicator_for(case)
     await communicator.connect()
     communicator.strict = True
-    text = await message(CALLS[name](communicator))
+    make_call: Call = CALLS.get(name, lambda it: call(it, name, 0.1))
+    text = await message(make_call(communicator))
     assert text == THE_APPLICATION + EMPTY_FRAME + NAME_SERVERS
     # No later call raises: each event is reported once.
     await leave(communicator)
@@ -126,25 +120,13 @@ async def test_strict_accepts_what_every_server_delivers() -> None:
             await communicator.connect()
 
 
-@pytest.mark.parametrize("events", [[DENIAL, PART, BODY], [DENIAL, PART]])
-async def test_strict_waits_for_the_end_of_a_denial_response(events: Any) -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        for event in events:
-            await receive()
-            await send(event)
-        await receive()
-
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    communicator.servers, communicator.strict = ["uvicorn"], True
+async def test_strict_fails_the_end_of_a_block_for_a_denial_without_end() -> None:
+    communicator = communicator_for(
+        script(DENIAL, PART), servers=["uvicorn"], strict=True
+    )
     await communicator.send_input(CONNECT)
-    for event in events:
+    for event in (DENIAL, PART):
         assert await communicator.receive_output() is event
-        shown = [found.event for found in communicator.undeliverable]
-        assert shown == ([] if event is BODY else [DENIAL])
-        await communicator.send_input({"type": "chat.message"})
-    if events[-1] is BODY:
-        await leave(communicator)
-        return
     assert await message(leave(communicator)) == (
         f"{THE_APPLICATION}denial HTTP 401\n"
         "  a denial response that is not completed: the client receives no complete"

@@ -55,13 +55,6 @@ async def test_a_call_that_reads_several_events_has_one_deadline(
     assert (type(result), seconds) == (TimeoutError, factor)
 
 
-async def test_a_factor_of_zero_leaves_no_time_after_the_first_event() -> None:
-    communicator = await having_sent(FRAME)
-    communicator.timeout_factor = 0
-    assert type(await failure(communicator.wait_closed())) is TimeoutError
-    assert communicator.pre_close_messages == ["hello"]
-
-
 @pytest.mark.parametrize("factor", [0, 5])
 @in_virtual_time
 async def test_receive_nothing_waits_as_long_as_ever(factor: float) -> None:

@@ -1,8 +1,9 @@
 """``wait_closed()``: its result, and the frames that it reads past."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.recording import payload
@@ -35,91 +36,49 @@ from tests.steps import (
 class Closing(NamedTuple):
     """What the application sends, the steps of the test, and the expected results."""
 
-    script: Script
+    events: tuple[object, ...]
     steps: list[Step]
     result: int | type[BaseException]
-    pre_close_messages: list[object]
+    pre_close_messages: list[object] = []
+    ending: Any = "wait"
 
+
+async def start(it: WebsocketCommunicator) -> None:
+    await it.send_input(CONNECT)
+
+
+SENT = (ACCEPT, JSON_FRAME, FRAME, BYTES_FRAME, CLOSE_WITH_REASON)
+JSON = {"type": "jwt-expired"}
 
 CLOSINGS = {
-    "rejected": Closing(Script((CLOSE_WITH_REASON,)), [connect], 4401, []),
-    "rejected, and nothing read": Closing(
-        Script((CLOSE_WITH_REASON,)), [lambda it: it.send_input(CONNECT)], 4401, []
-    ),
-    "accepted and closed": Closing(
-        Script((ACCEPT, CLOSE_WITH_REASON)), [connect], 4401, []
-    ),
-    "closed without a code": Closing(Script((ACCEPT, close())), [connect], 1000, []),
-    "closed with a code of None": Closing(
-        Script((ACCEPT, close(code=None))), [connect], 1000, []
-    ),
-    "frames before the close": Closing(
-        Script((ACCEPT, JSON_FRAME, FRAME, BYTES_FRAME, CLOSE_WITH_REASON)),
-        [connect],
-        4401,
-        [{"type": "jwt-expired"}, "hello", b"\0"],
-    ),
-    "frames before the close, some of them read": Closing(
-        Script((ACCEPT, JSON_FRAME, FRAME, CLOSE_WITH_REASON)),
-        [connect, receive],
-        4401,
-        ["hello"],
-    ),
-    "all of it read": Closing(
-        Script((ACCEPT, JSON_FRAME, CLOSE_WITH_REASON)),
-        [connect, receive, receive],
-        4401,
-        [],
-    ),
-    "the close read, and frames after it": Closing(
-        Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME)),
-        [connect, receive, wait_for_output],
-        4401,
-        [{"type": "jwt-expired"}],
-    ),
+    "rejected": Closing((CLOSE_WITH_REASON,), [connect], 4401),
+    "rejected, and nothing read": Closing((CLOSE_WITH_REASON,), [start], 4401),
+    "accepted and closed": Closing((ACCEPT, CLOSE_WITH_REASON), [connect], 4401),
+    "closed without a code": Closing((ACCEPT, close()), [connect], 1000),
+    "closed with a code of None": Closing((ACCEPT, close(code=None)), [connect], 1000),
+    "frames before": Closing(SENT, [connect], 4401, [JSON, "hello", b"\0"]),
+    "some of them read": Closing(SENT, [connect, receive], 4401, ["hello", b"\0"]),
+    "all of it read": Closing(SENT, [connect, *[receive] * 4], 4401),
+    # The first close counts, also if it has been read.
     "closed twice, the first read": Closing(
-        Script((ACCEPT, CLOSE_WITH_REASON, JSON_FRAME, close(code=4000))),
+        (ACCEPT, CLOSE_WITH_REASON, JSON_FRAME, close(code=4000)),
         [connect, receive, wait_for_output],
         4401,
-        [{"type": "jwt-expired"}],
+        [JSON],
     ),
     "an unknown event before the close": Closing(
-        Script((ACCEPT, UNKNOWN, FRAME, CLOSE_WITH_REASON)), [connect], 4401, ["hello"]
+        (ACCEPT, UNKNOWN, FRAME, CLOSE_WITH_REASON), [connect], 4401, ["hello"]
     ),
     "closed, then crashed, all of it read": Closing(
-        Script((ACCEPT, CLOSE_WITH_REASON), "raise"),
-        [connect, wait_for_end, drain_output],
-        4401,
-        [],
+        SENT, [connect, wait_for_end, drain_output], 4401, ending="raise"
     ),
-    "crashed": Closing(
-        Script((ACCEPT, JSON_FRAME), "raise"),
-        [connect],
-        Boom,
-        [{"type": "jwt-expired"}],
-    ),
-    "returned": Closing(
-        Script((ACCEPT, JSON_FRAME), "return"),
-        [connect],
-        TimeoutError,
-        [{"type": "jwt-expired"}],
-    ),
-    "open": Closing(
-        Script((ACCEPT, FRAME)),
-        [connect, wait_for_output],
-        TimeoutError,
-        ["hello"],
-    ),
-    "no handshake response": Closing(Script(()), [], TimeoutError, []),
-    "denied": Closing(Script((DENIAL, BODY)), [connect], AssertionError, []),
+    "crashed": Closing((ACCEPT, JSON_FRAME), [connect], Boom, [JSON], "raise"),
+    "returned": Closing((ACCEPT, FRAME), [connect], TimeoutError, ["hello"], "return"),
+    "open": Closing((ACCEPT, FRAME), [connect], TimeoutError, ["hello"]),
+    "no handshake response": Closing((), [], TimeoutError),
+    "denied": Closing((DENIAL, BODY), [connect], AssertionError),
     "denied, and frames after it": Closing(
-        Script((DENIAL, BODY, JSON_FRAME)),
-        [connect, wait_for_output],
-        AssertionError,
-        [{"type": "jwt-expired"}],
-    ),
-    "denied and returned": Closing(
-        Script((DENIAL, BODY), "return"), [connect], AssertionError, []
+        (DENIAL, BODY, JSON_FRAME), [connect, wait_for_output], AssertionError, [JSON]
     ),
 }
 
@@ -130,14 +89,15 @@ CLOSINGS = {
 async def test_wait_closed_returns_the_close_code_or_raises(
     name: str, kind: Kind
 ) -> None:
-    script, steps, expected, payloads = CLOSINGS[name]
-    communicator = RecordingWebsocketCommunicator(scripted(script, kind), "/")
+    events, steps, expected, payloads, ending = CLOSINGS[name]
+    application = scripted(Script(events, ending), kind)
+    communicator = RecordingWebsocketCommunicator(application, "/")
     for step in steps:
         await perform_step(step, communicator)
     result, seconds = await timed(communicator.wait_closed(5))
     assert (result if type(result) is int else type(result)) == expected
     assert str(result)
-    is_open = expected is TimeoutError and script.ending == "wait"
+    is_open = expected is TimeoutError and ending == "wait"
     assert seconds == (5 if is_open else 0)
     left = [payload(event) for event in drain(communicator.output_queue)]
     assert communicator.pre_close_messages + left == payloads
