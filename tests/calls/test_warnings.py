@@ -44,15 +44,16 @@ def here(code: str) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("name", [*ROWS, *MORE_CASES, *UNDELIVERABLE])
+@in_virtual_time
 async def test_only_frames_before_accept_warn(name: str) -> None:
     case = (ROWS | MORE_CASES | UNDELIVERABLE)[name]
     communicator = communicator_for(case)
     with warned() as places:
-        result, _ = await timed(communicator.connect(0.05))
+        result, _ = await timed(communicator.connect())
         has_frames = bool(communicator.pre_close_messages)
         while not communicator.output_queue.empty():
             communicator.output_queue.get_nowait()
-        await timed(communicator.disconnect(timeout=0.05))
+        await timed(communicator.disconnect())
     assert len(places) == (has_frames and type(result) is tuple)
     communicator.stop(exceptions=False)
 
