@@ -313,9 +313,6 @@ ROWS: dict[str, Case] = {
     "accepts, sends frames, raises": script(accept(), *[FRAME] * 100, ending="raise"),
     "accepts, returns": script(accept(), ending="return"),
     "accepts, sends a frame, returns": script(accept(), FRAME, ending="return"),
-    "accepts, sends 10,000 frames, closes": script(
-        accept(), *[FRAME] * 10_000, CLOSE_4000
-    ),
 }
 
 # What the rows do not cover.

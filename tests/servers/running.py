@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -48,8 +47,8 @@ class Case(NamedTuple):
     path: str = ""
 
     @property
-    def is_flood(self) -> bool:
-        return len(self.script.events) > 1000
+    def events(self) -> tuple[Any, ...]:
+        return self.script.events + self.script.late
 
     @property
     def closes(self) -> bool:
@@ -92,13 +91,13 @@ class Observed(NamedTuple):
     None if the connection stayed open.
     """
 
-    status: int | None
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    subprotocol: str | None
-    messages: tuple[str | bytes, ...]
-    close_code: int | None
-    close_reason: str | None
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    subprotocol: str | None = None
+    messages: tuple[str | bytes, ...] = ()
+    close_code: int | None = 1006
+    close_reason: str | None = ""
 
 
 def python_of(server: Server) -> str:
@@ -107,7 +106,7 @@ def python_of(server: Server) -> str:
 
 @contextmanager
 def serving(
-    server: Server, *options: str, application: str = "tests.scripts:application"
+    server: Server, application: str = "tests.servers.cases:application"
 ) -> Iterator[str]:
     """
     Run a server as in production, and yield its URL.
@@ -123,7 +122,7 @@ def serving(
     environment.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [python_of(server), "-m", *command_line.split(), *options],
+            [python_of(server), "-m", *command_line.split()],
             cwd=Path(__file__).parents[2],
             env=environment,
             stdout=log,
@@ -147,16 +146,11 @@ def serving(
 
 def is_responding(port: int) -> bool:
     """Return whether it responds. Hypercorn listens before it loads the application."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    try:
-        connection.request("GET", "/")
-        connection.getresponse()
-    except (OSError, HTTPException):
-        return False
-    else:
-        return True
-    finally:
-        connection.close()
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(TIMEOUT)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return client.recv(1) != b""
+    return False
 
 
 class connect_without_redirects(connect):
@@ -180,25 +174,9 @@ async def observe(url: str, case: Case) -> Observed:
                 close_frame[:] = last_frame
             super().data_received(data)
 
-    response: Response | None = None
-    subprotocol: str | None = None
+    got = Observed()
     messages: list[str | bytes] = []
-    close_code: int | None = 1006
-    close_reason: str | None = ""
-
-    async def receive_all(connection: ClientConnection) -> None:
-        with suppress(ConnectionClosed, TimeoutError):
-            while True:
-                messages.append(await asyncio.wait_for(connection.recv(), TIMEOUT))
-                if case.sends is not None:
-                    await connection.send(case.sends)
-                if case.leaves == (1006, ""):
-                    connection.transport.abort()
-                elif case.leaves is not None:
-                    code, reason = case.leaves
-                    # Without a code, a browser's close() sends none.
-                    await connection.close(code, reason)  # type: ignore[arg-type]
-
+    response: Response | None = None
     try:
         async with connect_without_redirects(
             f"{url}/{case.path}?{to_query_string(case.script, case.kind)}",
@@ -211,27 +189,33 @@ async def observe(url: str, case: Case) -> Observed:
             create_connection=Connection,
         ) as connection:
             response = connection.response
-            subprotocol = connection.subprotocol
-            await receive_all(connection)
-            close_code = connection.close_code
-            close_reason = connection.close_reason
-            if close_code == 1006 and close_frame:
-                close_code = int.from_bytes(close_frame[2:4], "big")
-                close_reason = close_frame[4:].decode()
+            with suppress(ConnectionClosed, TimeoutError):
+                while True:
+                    messages.append(await asyncio.wait_for(connection.recv(), TIMEOUT))
+                    if case.sends is not None:
+                        await connection.send(case.sends)
+                    if case.leaves == (1006, ""):
+                        connection.transport.abort()
+                    elif case.leaves is not None:
+                        # Without a code, a browser's close() sends none.
+                        await connection.close(*case.leaves)  # type: ignore[arg-type]
+            code, reason = connection.close_code, connection.close_reason
+            if code == 1006 and close_frame:
+                code = int.from_bytes(close_frame[2:4], "big")
+                reason = close_frame[4:].decode()
+            got = Observed(101, (), b"", connection.subprotocol, (), code, reason)
     except InvalidStatus as rejection:
         response = rejection.response
     except (InvalidHandshake, TimeoutError):
         pass
-    headers = response.headers.raw_items() if response else ()
+    if response is not None:
+        headers = [(name.lower(), it) for name, it in response.headers.raw_items()]
+        got = got._replace(headers=tuple(headers), body=bytes(response.body or b""))
+    # Of a response that is not complete, or that the client rejects, there is no more.
     status = int(status_line[-3:]) if status_line.startswith(b"HTTP/1.1 ") else None
-    return Observed(
+    return got._replace(
         status=None if status == 101 and response is None else status,
-        headers=tuple((name.lower(), value) for name, value in headers),
-        body=bytes(response.body or b"") if response else b"",
-        subprotocol=subprotocol,
         messages=tuple(messages),
-        close_code=close_code,
-        close_reason=close_reason,
     )
 
 
@@ -240,9 +224,8 @@ async def observe_all(url: str, cases: Mapping[str, Case]) -> dict[str, Observed
     Observe many cases concurrently, because many of them take long.
 
     What takes longer than a second waits for what may never come, and keeps the server
-    no longer busy: meanwhile, others begin. A flood of frames keeps a server from
-    responding to other clients, and is observed alone. Those that spoil Daphne come
-    last: they are not affected themselves, but later clients of the server are.
+    no longer busy: meanwhile, others begin. Those that spoil Daphne come last: they
+    are not affected themselves, but later clients of the server are.
     """
     observed: dict[str, Observed] = {}
     busy = asyncio.Semaphore(50)
@@ -253,11 +236,8 @@ async def observe_all(url: str, cases: Mapping[str, Case]) -> dict[str, Observed
             await asyncio.wait([observing], timeout=1)
         observed[name] = await observing
 
-    for name, case in cases.items():
-        if case.is_flood:
-            await observe_one(name)
     # Those that close come last: they are quick.
-    others = sorted(set(cases) - set(observed), key=lambda name: cases[name].closes)
+    others = sorted(cases, key=lambda name: cases[name].closes)
     for spoiling in (False, True):
         names = [name for name in others if cases[name].spoils_daphne is spoiling]
         await asyncio.gather(*map(observe_one, names))

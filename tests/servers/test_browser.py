@@ -1,19 +1,18 @@
 """``client_view`` agrees with what JavaScript in a real browser gets from a server."""
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
-import threading
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from channels_closetest.servers.rules import SERVERS
 from tests.scripts import to_query_string
@@ -22,17 +21,8 @@ from tests.servers.running import Server, selected, serving
 from tests.servers.test_servers import predict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",  # not available to root
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+# Without a sandbox, which is not available to root.
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 #: The rows that a browser may judge in another way than another client.
 BROWSER_ROWS = (
@@ -48,24 +38,23 @@ CASES = {name: case for name, case in ROWS.items() if name.startswith(BROWSER_RO
     ]
 }
 
-# Opens all the WebSockets, and posts what they received when all are closed.
+# Opens all the WebSockets, and reports what they received when all are closed.
 PAGE = """\
 <!DOCTYPE html>
 <script>
 "use strict";
 const reported = {};
-let open = cases.length;
-for (const [name, url, subprotocols] of cases) {
-    const log = reported[name] = {messages: [], subprotocol: null};
+for (const [name, url, subprotocols] of CASES) {
+    const log = {messages: [], subprotocol: null};
     const socket = new WebSocket(url, subprotocols);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => { log.subprotocol = socket.protocol || null; };
     socket.onmessage = ({data}) => { log.messages.push(read(data)); };
     socket.onclose = ({code, reason}) => {
-        Object.assign(log, {code, reason});
-        open -= 1;
-        if (open === 0) {
-            fetch("/", {method: "POST", body: JSON.stringify(reported)});
+        reported[name] = {...log, code, reason};
+        if (Object.keys(reported).length === CASES.length) {
+            const report = new WebSocket(REPORT);
+            report.onopen = () => { report.send(JSON.stringify(reported)); };
         }
     };
 }
@@ -84,58 +73,17 @@ function read(data) {
 """
 
 
-@contextmanager
-def serving_page(page: str) -> Iterator[tuple[str, Queue[Any]]]:
-    """Serve one page, and queue what it posts."""
-    posts: Queue[Any] = Queue()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/" else 404)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(page.encode())
-
-        def do_POST(self) -> None:
-            posts.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/", posts
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def browsing(url: str, profile: Path) -> Iterator[None]:
-    assert CHROMIUM is not None
-    browser = subprocess.Popen(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", url],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        os.killpg(browser.pid, signal.SIGKILL)
-        browser.wait()
-
-
 #: A server, and the name of a case.
 Key = tuple[Server, str]
 
 
-def browse(keys: Collection[Key], profile: Path) -> dict[Key, Any]:
+async def browse(keys: Collection[Key], folder: Path) -> dict[Key, Any]:
     """Return what a browser reports of these cases, performed by these servers."""
+    report: asyncio.Future[str | bytes] = asyncio.Future()
+
+    async def receive(connection: ServerConnection) -> None:
+        report.set_result(await connection.recv())
+
     with ExitStack() as stack:
         urls = {server: stack.enter_context(serving(server)) for server in dict(keys)}
         cases = []
@@ -143,14 +91,24 @@ def browse(keys: Collection[Key], profile: Path) -> dict[Key, Any]:
             url, (script, kind, subprotocols, *_) = urls[key[0]], CASES[key[1]]
             url = f"{url}/?{to_query_string(script, kind)}"
             cases.append((" ".join(key), url, subprotocols))
-        page = f"<script>const cases = {json.dumps(cases)};</script>\n{PAGE}"
-        url, posts = stack.enter_context(serving_page(page))
-        stack.enter_context(browsing(url, profile))
-        try:
-            report = posts.get(timeout=60)
-        except Empty:
-            pytest.fail("Chromium has not reported within a minute")
-        return {key: report[" ".join(key)] for key in keys}
+        async with serve(receive, "127.0.0.1", 0) as server:
+            [listening] = server.sockets
+            port = listening.getsockname()[1]
+            constants = f"CASES = {json.dumps(cases)}, REPORT = 'ws://127.0.0.1:{port}'"
+            page = folder / "page.html"
+            page.write_text(f"<script>const {constants};</script>\n{PAGE}")
+            browser = subprocess.Popen(
+                [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}", page.as_uri()],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                received = json.loads(await asyncio.wait_for(report, 60))
+            finally:
+                os.killpg(browser.pid, signal.SIGKILL)
+                browser.wait()
+    return {key: received[" ".join(key)] for key in keys}
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +118,7 @@ def reported(
     if CHROMIUM is None:
         pytest.skip("needs Chromium, which on Debian is the package chromium")
     keys = {(params["server"], params["name"]) for params in selected(request)}
-    return browse(keys, tmp_path_factory.mktemp("profile"))
+    return asyncio.run(browse(keys, tmp_path_factory.mktemp("profile")))
 
 
 @pytest.mark.parametrize(
@@ -189,5 +147,5 @@ async def test_client_view_is_what_a_browser_receives(
     # seems to be wrong is performed again, alone.
     received = reported[server, name]
     if received != expected:
-        received = browse([(server, name)], tmp_path)[server, name]
+        received = (await browse([(server, name)], tmp_path))[server, name]
     assert received == expected
