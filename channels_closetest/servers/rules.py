@@ -104,6 +104,17 @@ def _convert_code(_: Connection, event: Event) -> Event:
     return {**event, "code": int(event["code"])}
 
 
+def _encoded(headers: Any) -> list[Any]:
+    return [
+        (name, value.encode("ascii") if isinstance(value, str) else value)
+        for name, value in headers
+    ]
+
+
+def _encode_headers(_: Connection, event: Event) -> Event:
+    return {**event, "headers": _encoded(event["headers"])}
+
+
 def _cut_reason(_: Connection, event: Event) -> Event:
     reason = str(event["reason"]).encode()[:LONGEST_REASON].decode(errors="ignore")
     return {**event, "reason": reason}
@@ -121,11 +132,13 @@ cut_off = Effect(
     "HTTP 500, or a truncated body", lambda it, _: it.fail_handshake(it.status or 500)
 )
 no_headers = without("no headers", headers=())
+encoded = Effect("as sent", _encode_headers, is_reported=False)
 no_code = changed("close code 1000", code=1000)
 converted = Effect("as sent", _convert_code, is_reported=False)
 no_reason = without("no reason", reason="")
 cut_reason = Effect("the reason's first 123 bytes", _cut_reason, is_partial=True)
 only_bytes = without("only the bytes", text=None)
+only_text = without("only the text", bytes=None)
 no_json = changed("text that JSON.parse() rejects")
 answered = Effect("close code 1000", _answer)
 echoed = Effect("its own code and reason", _echo)
@@ -193,6 +206,19 @@ def _are_allowed(headers: Any) -> bool:
         and _VALUE.fullmatch(value)
         and name.lower() != b"sec-websocket-protocol"
         for name, value in headers
+    )
+
+
+def _have_str_values(headers: Any) -> bool:
+    """Whether headers are pairs of bytes once such values are encoded."""
+    # What can be read only once is left to the server.
+    can_be_read = isinstance(headers, (list, tuple)) and all(
+        isinstance(header, (list, tuple)) for header in headers
+    )
+    return (
+        can_be_read
+        and are_invalid_headers(headers)
+        and not are_invalid_headers(_encoded(headers))
     )
 
 
@@ -306,6 +332,9 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  http_403, http_403, http_403, _close_later),
         ],
         _ACCEPT: [
+            Rule("accepted with a header whose value is a str",
+                 _with("headers", _have_str_values),
+                 no_headers, error_500, encoded, _PAIRS),
             Rule("accepted with headers that are not pairs of bytes",
                  _with("headers", are_invalid_headers),
                  no_headers, error_500, no_response, _PAIRS),
@@ -370,6 +399,10 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                  error_1011, error_1006, error_1011, "Call accept() once"),
         ],
         _SEND: [
+            Rule("a frame with text and empty bytes",
+                 _payload(lambda text, data:
+                          text and isinstance(data, BYTES_LIKE) and not data),
+                 only_text, only_bytes, only_bytes, _PAYLOAD),
             Rule("a frame with text and bytes",
                  _payload(lambda text, data: text and data is not None),
                  error_1011, only_bytes, only_bytes, _PAYLOAD),

@@ -94,6 +94,8 @@ INVALID_HEADERS: list[object] = [
     [(b"name",)],
     [(b"name", b"value"), (b"name", b"value", b"more")],
     [("name", b"value")],
+    [("name", "value")],
+    [(b"name", "é")],
     [b"x"],
     {b"name": b"value"},
     None,
@@ -151,6 +153,9 @@ BY_ROW: dict[str, list[Case]] = {
         for keys in ({"code": 0}, {"code": 1000}, {"code": 4401}, {"reason": "why"})
     ],
     "accepted with headers that are not pairs of bytes": accepts(*INVALID_HEADERS),
+    "accepted with a header whose value is a str": accepts(
+        [(b"x-a", "b")], ([b"x-a", "b"], (b"x-c", b"d"))
+    ),
     "accepted with a subprotocol that was not offered": [
         script(accept(subprotocol="x"), FRAME, CLOSE_4000, offered=offered)
         for offered in ((), ("y",))
@@ -164,6 +169,9 @@ BY_ROW: dict[str, list[Case]] = {
     "accepted with headers": accepts(*VALID_HEADERS),
     # After accept.
     "a second accept()": sends(accept()),
+    "a frame with text and empty bytes": sends(
+        *(send(text="t", bytes=make(b"")) for make in (bytes, bytearray, memoryview))
+    ),
     "a frame with text and bytes": sends(
         *(send(text=text, bytes=b"b") for text in ("t", "NaN", "\ud800"))
     ),

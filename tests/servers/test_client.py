@@ -160,6 +160,8 @@ def test_headers_that_can_be_read_once_are_left_to_the_application() -> None:
     pair = (b"sec-websocket-protocol", b"x")
     headers = iter([pair])
     assert client_of({"headers": headers}) == Client(())
+    replay(accept(headers=headers))
+    replay(accept(headers=[headers]))
     assert list(headers) == [pair]
 
 

@@ -210,7 +210,10 @@ def meaning(frame: Event) -> object:
 def has_headers(event: Event, got: Observed) -> bool:
     try:
         return {
-            (name.lower().decode(), value.decode("latin-1"))
+            (
+                name.lower().decode(),
+                value if isinstance(value, str) else value.decode("latin-1"),
+            )
             for name, value in event.get("headers", ())
         } <= set(got.headers)
     except (AttributeError, TypeError, ValueError):
