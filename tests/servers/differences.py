@@ -8,7 +8,7 @@ from tests.servers.running import Server
 #: Servers, and the names of cases in which ``client_view`` differs from the server.
 CLIENT_VIEW_DIFFERS: set[tuple[Server, str]] = {
     # An exception that a consumer suppresses is in no event.
-    *product(SERVERS, ["suppressing-async", "suppressing-sync"]),
+    *product(SERVERS, ["suppressing"]),
     # Uvicorn accepts with '' as without a subprotocol.
     ("uvicorn", "accepts '' of none (async)"),
     ("uvicorn", "accepts '' of none (tasks)"),

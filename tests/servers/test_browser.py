@@ -33,8 +33,13 @@ BROWSER_ROWS = (
 CASES = {name: case for name, case in ROWS.items() if name.startswith(BROWSER_ROWS)} | {
     name: ROWS[name]
     for name in [
-        *["accepts, sends frames, closes(4401, a reason)", "accepts, closes"],
-        *["delivered 2", "closes", "raises", "accepts, sends frames, raises"],
+        *["accepts, sends frames, closes(4401, a reason)", "accepts, closes, waits"],
+        *[
+            "delivered 2",
+            "closes, waits",
+            "nothing, raises",
+            "accepts, sends frames, raises",
+        ],
     ]
 }
 
