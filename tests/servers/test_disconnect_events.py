@@ -8,13 +8,11 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlencode
 
 import pytest
-from asgiref.sync import async_to_sync
-from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from websockets.exceptions import InvalidHandshake
 
 from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.servers.rules import SERVERS
-from tests.events import ACCEPT, BODY, CONNECT, DENIAL, DISCONNECT, Event, close
+from tests.events import ACCEPT, BODY, CONNECT, DENIAL, Event, close
 from tests.events import send as frame
 from tests.servers.running import TIMEOUT, Server, connect_without_redirects, serving
 
@@ -135,54 +133,3 @@ async def test_async_with_sends_the_disconnect_of_the_server(server: Server) -> 
                 group.create_task(compare(url, name))
             for leaving, code in CODES[server].items():
                 group.create_task(compare_code(url, leaving, code))
-
-
-class Refusing(AsyncWebsocketConsumer):
-    room: str  # which connect() has not set
-
-    async def connect(self) -> None:
-        await self.close()
-
-    async def disconnect(self, code: int) -> None:
-        await self.channel_layer.group_discard(self.room, self.channel_name)
-
-
-class SyncRefusing(WebsocketConsumer):
-    room: str
-
-    def connect(self) -> None:
-        self.close()
-
-    def disconnect(self, code: int) -> None:
-        discard = async_to_sync(self.channel_layer.group_discard)
-        discard(self.room, self.channel_name)
-
-
-@pytest.mark.parametrize("error", [None, KeyError])
-@pytest.mark.parametrize("consumer", [Refusing, SyncRefusing])
-async def test_a_disconnect_that_fails_after_a_rejection_fails_the_test(
-    consumer: Any, error: type[Exception] | None
-) -> None:
-    """But does not replace what the block raises."""
-    with pytest.raises(error or AttributeError):
-        async with RecordingWebsocketCommunicator(consumer.as_asgi(), "/") as it:
-            assert await it.connect() == (False, 1000)
-            if error is not None:
-                raise error
-    assert it.future.done()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_async_with_sends_no_second_disconnect() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await hold("accepts", receive, send)
-        await released.wait()
-
-    released = asyncio.Event()
-    async with RecordingWebsocketCommunicator(application, "/") as communicator:
-        await communicator.connect()
-        await communicator.send_input(DISCONNECT)
-        asyncio.get_running_loop().call_soon(released.set)
-    kinds = [record.event["type"] for record in communicator.transcript.records]
-    assert kinds.count("websocket.disconnect") == 1
-    assert not communicator.future.cancelled()

@@ -11,9 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from django.utils.functional import lazystr
 
-from channels_closetest.recording import event_type, is_lazy
+from channels_closetest.recording import event_type
 from channels_closetest.servers.connection import Client
 from channels_closetest.servers.rules import (
     ENDINGS,
@@ -27,7 +26,7 @@ from channels_closetest.servers.rules import (
 )
 from tests.events import ACCEPT, BODY, DENIAL, accept, close, send
 from tests.servers import cases
-from tests.servers.cases import BY_ROW, MORE_CASES, ROWS, Code, Name
+from tests.servers.cases import BY_ROW, MORE_CASES, ROWS, Code
 from tests.servers.replaying import replay, replay_case
 
 
@@ -115,14 +114,6 @@ def test_an_event_may_be_any_mapping_and_its_type_a_member_of_an_enum(
     assert denied.client_view() == (401, None, [], 1006, "")
 
 
-def test_other_classes_of_the_name_promise_are_not_lazy_strings() -> None:
-    class Promise:
-        pass
-
-    assert is_lazy(lazystr("x"))
-    assert not any(map(is_lazy, (Promise(), "x", None, Name("x"))))
-
-
 # The table.
 
 
@@ -135,12 +126,6 @@ def test_client_view_goes_on_after_a_malformed_event_as_if_it_had_raised() -> No
                 for effect, outcome in zip(effects, as_if_raised, strict=True):
                     ends_it = effect.is_error and effect.outcome == outcome
                     assert ends_it or effect in (sent, nothing, unreported)
-
-
-def test_the_rules_of_a_phase_have_distinct_descriptions() -> None:
-    for rules in itertools.chain(*(kinds.values() for kinds in RULES.values())):
-        described = [it.description for it in rules if it.description != MALFORMED]
-        assert all(described) and len(set(described)) == len(described)
 
 
 def test_every_rule_and_every_ending_is_covered_by_a_case_that_the_servers_perform(
