@@ -1,6 +1,5 @@
 """``timeout_factor`` multiplies the timeouts of calls, given or default."""
 
-import math
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.calls.timing import (
     ENDING,
-    RECEIVING,
     call,
     each_call,
     each_receiving_call,
@@ -17,7 +15,7 @@ from tests.calls.timing import (
     started,
     timed,
 )
-from tests.events import ACCEPT, DISCONNECT, FRAME
+from tests.events import ACCEPT, FRAME
 from tests.helpers import failure, having_sent, ignore_undeliverable
 
 pytestmark = ignore_undeliverable
@@ -97,23 +95,3 @@ async def test_a_failure_after_a_call_that_ended_it_has_them_too(name: str) -> N
     error = await failure(communicator.receive_from())
     assert f"{name}(timeout=3) cancelled the application" in str(error)
     assert "which had not returned after 1.5 s.\n" in str(error)
-
-
-@pytest.mark.parametrize("factor", [-1, -0.5, math.nan, math.inf, "5", None, 1j, [1]])
-async def test_the_first_call_rejects_a_factor_that_is_none(factor: Any) -> None:
-    def communicator() -> RecordingWebsocketCommunicator:
-        return scaled(factor)(pausing(), "/")
-
-    calls = [call(communicator(), name, 1) for name in [*RECEIVING, *ENDING]]
-    calls += [
-        communicator().receive_nothing(),
-        communicator().send_input(DISCONNECT),
-        communicator().send_to("text"),
-        communicator().send_json_to("text"),
-    ]
-    for made in calls:
-        error = await failure(made)
-        assert type(error) is ValueError
-        assert str(error) == (
-            f"timeout_factor must be a number that is not negative, but is {factor!r}"
-        )
