@@ -76,9 +76,22 @@ async def disconnect(it: RecordingWebsocketCommunicator) -> None:
     await it.disconnect(4000)
 
 
+async def crashing_at_the_end(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    raise Boom("at the end")
+
+
+async def crashing_when_cancelled(scope: Any, receive: Any, send: Any) -> None:
+    try:
+        await hanging(scope, receive, send)
+    finally:
+        raise Boom("when cancelled")
+
+
 #: What the application does, the first call of the block, and whether the application
 #: has raised an exception that no call has raised.
-STATES: dict[str, tuple[Script, Arrive, bool]] = {
+STATES: dict[str, tuple[Any, Arrive, bool]] = {
     "never connected": (Script((ACCEPT,)), nothing, False),
     "accepted": (Script((ACCEPT,)), connect, False),
     "rejected": (Script((CLOSE,)), connect, False),
@@ -86,6 +99,8 @@ STATES: dict[str, tuple[Script, Arrive, bool]] = {
     "crashed": (Script((ACCEPT,), "raise"), connect, True),
     "returned": (Script((ACCEPT,), "return"), connect, False),
     "timed out": (Script(()), time_out, False),
+    "crashes at the end": (crashing_at_the_end, start, True),
+    "crashes when cancelled": (crashing_when_cancelled, start, True),
     "disconnected": (Script((ACCEPT,)), disconnect, False),
 }
 
@@ -98,7 +113,8 @@ async def test_a_block_returns_or_raises_as_its_body_does(
     body: str, state: str, kind: Kind
 ) -> None:
     script, arrive, is_unraised = STATES[state]
-    block = Block(scripted(script, kind), arrive, body)
+    application = scripted(script, kind) if isinstance(script, Script) else script
+    block = Block(application, arrive, body)
     raised = await block.raised()
     if is_unraised and body == "passes":
         assert type(raised) is Boom
@@ -124,32 +140,6 @@ async def test_a_crash_is_raised_by_the_block_unless_a_call_has_raised_it(
 
     raised = await Block(scripted(Script((), "raise"), "asgi"), raise_crash).raised()
     assert type(raised) is (Boom if name == "stop, silently" else type(None))
-
-
-async def crashing_at_the_end(scope: Any, receive: Any, send: Any) -> None:
-    while (await receive())["type"] != "websocket.disconnect":
-        pass
-    raise Boom("at the end")
-
-
-async def crashing_when_cancelled(scope: Any, receive: Any, send: Any) -> None:
-    try:
-        await hanging(scope, receive, send)
-    finally:
-        raise Boom("when cancelled")
-
-
-@each_body
-@pytest.mark.parametrize("application", [crashing_at_the_end, crashing_when_cancelled])
-@in_virtual_time
-async def test_an_exception_raised_by_the_application_as_it_ends_is_raised(
-    body: str, application: Any
-) -> None:
-    block = Block(application, start, body)
-    raised = await block.raised()
-    crash = block.communicator.future.exception()
-    assert type(crash) is Boom
-    assert raised is (crash if body == "passes" else None)
 
 
 # How it disconnects.

@@ -1,15 +1,14 @@
 """``receive_nothing()``: its result, and how long it waits."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.calls.timing import call, in_virtual_time, pausing, started, timed
+from tests.calls.timing import in_virtual_time, pausing, started, timed
 from tests.events import FRAME
-from tests.helpers import CommunicatorClass, both_classes, each_kind
-from tests.scripts import Boom, Kind, Script, scripted
+from tests.helpers import CommunicatorClass, both_classes
+from tests.scripts import Boom
 
 BURST = (0.01, FRAME, 0.01, FRAME, 0.01, FRAME)
 
@@ -61,34 +60,3 @@ async def test_it_returns_as_soon_as_the_application_ends(
     )
     waiting = communicator.receive_nothing(100, interval)
     assert await timed(waiting) == (True, 2)
-
-
-@both_classes
-@each_kind
-@pytest.mark.parametrize(
-    ("ending", "before", "expected"),
-    [
-        ("return", None, True),
-        ("raise", None, Boom),
-        # An earlier call has cancelled it.
-        ("wait", "wait", asyncio.CancelledError),
-        ("wait", "receive_output", asyncio.CancelledError),
-    ],
-)
-@in_virtual_time
-async def test_after_the_end_it_returns_or_raises_as_with_the_parent(
-    communicator_class: CommunicatorClass,
-    kind: Kind,
-    ending: Any,
-    before: Any,
-    expected: object,
-) -> None:
-    application = scripted(Script((), ending), kind)
-    communicator = await started(communicator_class, application, ending != "wait")
-    if before:
-        await timed(call(communicator, before, 1))
-    result, seconds = await timed(communicator.receive_nothing(1))
-    assert (result if result is True else type(result)) == expected
-    # Only the parent waits for what has returned.
-    is_ours = communicator_class is RecordingWebsocketCommunicator
-    assert seconds == (0 if is_ours or expected is not True else 1)

@@ -15,7 +15,7 @@ from tests.calls.timing import (
     started,
     timed,
 )
-from tests.events import ACCEPT, FRAME
+from tests.events import ACCEPT
 from tests.helpers import failure, having_sent, ignore_undeliverable
 
 pytestmark = ignore_undeliverable
@@ -40,17 +40,6 @@ async def test_every_timeout_is_multiplied_once(
     communicator = await started(scaled(factor), pausing(500, ending="return"))
     _, seconds = await timed(call(communicator, name, timeout))
     assert seconds == expected
-
-
-@pytest.mark.parametrize("name", ["connect", "wait_closed", "receive_until"])
-@pytest.mark.parametrize("factor", [5, 0])
-@in_virtual_time
-async def test_a_call_that_reads_several_events_has_one_deadline(
-    name: str, factor: float
-) -> None:
-    communicator = await started(scaled(factor), pausing(*[FRAME, 0.3] * 100))
-    result, seconds = await timed(call(communicator, name, 1, match=False))
-    assert (type(result), seconds) == (TimeoutError, factor)
 
 
 @pytest.mark.parametrize("factor", [0, 5])

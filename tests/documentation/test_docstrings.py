@@ -36,11 +36,6 @@ def test_every_method_has_a_docstring_of_its_own(name: str) -> None:
     assert method.__module__.startswith("channels_closetest.")
 
 
-def test_the_methods_are_those_of_the_parent_and_two_more() -> None:
-    of_parent = methods(WebsocketCommunicator)
-    assert set(METHODS) - of_parent == {"receive_until", "wait_closed"}
-
-
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_every_attribute_has_a_docstring_where_editors_look_for_it(name: str) -> None:
     [definition] = ast.parse(inspect.getsource(ATTRIBUTES[name])).body
