@@ -3,7 +3,7 @@
 import re
 from configparser import ConfigParser
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import channels_closetest
 
@@ -167,3 +168,31 @@ def test_the_tables_hold_for_the_servers_that_are_pinned() -> None:
     assert versions.keys() == {"Daphne", "Uvicorn", "Hypercorn"}
     for name, number in versions.items():
         assert (name, [number]) == (name, pinned_versions(name))
+
+
+def installed_for(requirement: Requirement, seen: set[str]) -> set[str]:
+    """Return the names of what is installed for a requirement, and its own."""
+    try:
+        needed = map(Requirement, requires(requirement.name) or [])
+    except PackageNotFoundError:
+        # One of the checks, which the tests do not need, or for another system.
+        return set()
+    if str(requirement) in seen:
+        return set()
+    seen.add(str(requirement))
+    names: set[str] = {canonicalize_name(requirement.name)}
+    for it in needed:
+        extras = requirement.extras or {""}
+        if not it.marker or any(it.marker.evaluate({"extra": x}) for x in extras):
+            names |= installed_for(it, seen)
+    return names
+
+
+def test_what_is_installed_for_the_tests_and_the_checks_is_pinned() -> None:
+    package = Requirement("channels-closetest[tests,checks]")
+    pinned = {
+        canonicalize_name(pin.name)
+        for pin in PINS
+        if version_in(pin) and (pin.marker is None or pin.marker.evaluate())
+    }
+    assert installed_for(package, set()) - pinned == {package.name}
