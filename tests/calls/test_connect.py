@@ -28,7 +28,7 @@ from tests.events import (
 from tests.helpers import KINDS, denial, drain, read_all_records, warning_if
 from tests.hostile import NOT_RESPONSES
 from tests.scripts import Boom, Kind, Script, scripted
-from tests.steps import assert_equal, connect, observe
+from tests.steps import connect, observe
 
 
 class Denies(Script):
@@ -115,21 +115,6 @@ def each_script(responses: dict[str, Response]) -> pytest.MarkDecorator:
             if kind != "asgi" or type(response.script) is Script
         ],
     )
-
-
-def response_headers(it: WebsocketCommunicator) -> object:
-    return it.response_headers
-
-
-@each_script(RESPONSES)
-@in_virtual_time
-async def test_a_response_is_handled_as_by_the_parent(name: str, kind: Kind) -> None:
-    script = RESPONSES[name].script
-    parent, ours = [
-        await observe(cls, scripted(script, kind), [connect, response_headers])
-        for cls in (WebsocketCommunicator, RecordingWebsocketCommunicator)
-    ]
-    assert_equal(parent, ours)
 
 
 ALL = RESPONSES | DENIALS

@@ -3,19 +3,9 @@
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import (
-    ACCEPT,
-    CLOSE_WITH_REASON,
-    CONNECT,
-    DENIAL,
-    Event,
-    accept,
-    body,
-    close,
-    send,
-)
+from tests.events import ACCEPT, CLOSE_WITH_REASON, Event, send
 from tests.helpers import read_all_records, warning_if
-from tests.hostile import HOSTILE, NESTED, NOT_RESPONSES
+from tests.hostile import HOSTILE, NESTED
 from tests.scripts import Script, scripted
 
 RELEASED = memoryview(b"payload")
@@ -62,38 +52,3 @@ async def test_a_malformed_frame_is_kept_in_pre_close_messages(
         [kept] = it.pre_close_messages
         assert kept is payload or kept == payload
         read_all_records(it)
-
-
-BAD_EVENTS: dict[str, object] = {
-    **{name: event for name, (event, _) in NOT_RESPONSES.items()},
-    "a hostile object": HOSTILE,
-    "a hostile type": {"type": HOSTILE},
-    "a hostile close code": close(code=HOSTILE),
-    "a hostile reason": close(reason=HOSTILE),
-    "a hostile subprotocol": accept(subprotocol=HOSTILE),
-    "hostile headers": accept(headers=HOSTILE),
-    "a hostile header": accept(headers=[(HOSTILE, HOSTILE)]),
-    "a hostile status": {**DENIAL, "status": HOSTILE},
-    "hostile headers of a denial": {**DENIAL, "headers": HOSTILE},
-    "a hostile body": {**body(body=b""), "body": HOSTILE},
-    "a hostile more_body": {**body(body=b""), "more_body": HOSTILE},
-}
-
-
-@pytest.mark.parametrize("name", BAD_EVENTS)
-@pytest.mark.parametrize(
-    "before", [(), (ACCEPT,), (DENIAL,), (CLOSE_WITH_REASON,)], ids=str
-)
-async def test_a_malformed_event_is_received(
-    name: str, before: tuple[Event, ...]
-) -> None:
-    events = (*before, BAD_EVENTS[name])
-    communicator = RecordingWebsocketCommunicator(
-        scripted(Script(events), "asgi"), "/", subprotocols=["chat"]
-    )
-    async with communicator:
-        await communicator.send_input(CONNECT)
-        for event in events:
-            assert await communicator.receive_output() is event
-        read_all_records(communicator)
-    read_all_records(communicator)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.recording import event_type
 from channels_closetest.servers.connection import (
     Client,
@@ -27,7 +26,6 @@ from tests.events import (
 )
 from tests.helpers import having_sent
 from tests.hostile import HostileMapping, UnhashableText
-from tests.scripts import Script, scripted
 from tests.servers.cases import CLOSE_4000
 from tests.servers.replaying import FROM_TEST, replay
 
@@ -193,24 +191,13 @@ def test_the_subprotocols_of_any_scope_can_be_read(
     assert {type(name) for name in read} <= {str}
 
 
-async def test_a_subprotocol_offered_in_the_header_can_be_selected() -> None:
-    communicator = RecordingWebsocketCommunicator(
-        scripted(Script((accept(subprotocol="bearer"),)), "async"),
-        "/",
-        headers=[(PROTOCOL, b"bearer, token")],
-    )
-    communicator.strict = True
-    async with communicator:
-        assert await communicator.connect() == (True, "bearer")
-        assert communicator.client_view.subprotocol == "bearer"
-        assert "subprotocols bearer, token" in str(communicator.transcript)
-
-
 async def test_the_subprotocols_offered_are_those_of_the_scope() -> None:
-    communicator = await having_sent(ACCEPT, subprotocols=["x"])
+    communicator = await having_sent(accept(subprotocol="bearer"))
     assert len(communicator.undeliverable) == 1
-    communicator.scope["subprotocols"] = []
+    communicator.scope["headers"] = [(PROTOCOL, b"bearer, token")]
     assert communicator.undeliverable == []
+    assert communicator.client_view.subprotocol == "bearer"
+    assert "subprotocols bearer, token" in str(communicator.transcript)
 
 
 # The client disconnects.

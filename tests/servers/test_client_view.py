@@ -44,7 +44,7 @@ def test_the_client_does_not_see_that_the_application_is_cancelled(
     assert after == before
 
 
-# Judging works for every event, and judges each once.
+# Judging works for every event.
 
 
 def fail() -> str:
@@ -92,21 +92,6 @@ def test_judging_never_raises(random: Random) -> None:
     assert isinstance(replayed.client_view(), ClientView)
     assert len({finding.position for finding in replayed.findings}) <= len(events)
     assert isinstance(str(Transcript(recording, About("/", servers, client))), str)
-
-
-def test_each_event_is_judged_once_however_often_client_view_is_read(
-    rules_asked: list[tuple[str, str, str]],
-) -> None:
-    events = [ACCEPT, *[FRAME, send(text="")] * 1_000, CLOSE_4000, FRAME]
-    at_once = replay(*events)
-    count = len(rules_asked)
-    recording, bit_by_bit = recorded(), replay()
-    for event in events:
-        recording.add("send", event)
-        advance(bit_by_bit, recording)
-    assert len(rules_asked) == 2 * count
-    assert bit_by_bit.client_view() == at_once.client_view()
-    assert bit_by_bit.undeliverable() == at_once.undeliverable()
 
 
 def test_a_client_view_and_a_list_of_the_undeliverable_are_snapshots() -> None:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from channels_closetest.servers import replay
 from channels_closetest.servers.rules import SERVERS, ServerName
-from tests.events import ACCEPT, CLOSE, close, send
+from tests.events import ACCEPT, close
 from tests.helpers import client, having_sent
 
 
@@ -42,15 +41,3 @@ async def test_unknown_servers_leave_no_task_behind_a_block(
             if error is not None:
                 raise error
     assert communicator.future.done()
-
-
-async def test_events_are_judged_only_when_client_view_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(replay, "RULES", {})
-    communicator = client(ACCEPT, send(text=""), CLOSE)
-    await communicator.connect()
-    assert await communicator.wait_closed() == 4401
-    with pytest.raises(KeyError):
-        communicator.client_view
-    await communicator.disconnect()
