@@ -3,7 +3,6 @@
 import asyncio
 import time
 import traceback
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -203,18 +202,6 @@ async def test_an_endless_series_of_frames_does_not_delay_the_timeout(
     communicator.stop(exceptions=False)
 
 
-@in_virtual_time
-async def test_reading_the_queue_elsewhere_does_not_prolong_the_call() -> None:
-    communicator = Ours(hanging, "/")
-    receiving = asyncio.ensure_future(timed(communicator.receive_output(5)))
-    for _ in range(100):
-        communicator.output_queue.put_nowait(JSON_FRAME)
-        communicator.output_queue.get_nowait()
-        await asyncio.wait([receiving], timeout=0.3)
-    result, seconds = receiving.result()
-    assert (type(result), seconds) == (TimeoutError, 5)
-
-
 @both_classes
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
@@ -235,40 +222,6 @@ async def test_the_deadline_passes_while_the_application_blocks_the_event_loop(
 
     result, _ = await timed(communicator_class(application, "/").receive_output(5))
     assert type(result) is expected
-
-
-@both_classes
-@in_virtual_time
-async def test_an_exception_raised_by_the_cancelled_application_is_raised(
-    communicator_class: CommunicatorClass,
-) -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await hanging(scope, receive, send)
-        finally:
-            raise Boom("cancelled")
-
-    with pytest.raises(Boom, match="cancelled"):
-        await communicator_class(application, "/").receive_output(5)
-
-
-@in_virtual_time
-async def test_wait_stops_the_application_although_it_is_cancelled_meanwhile() -> None:
-    suppressed = asyncio.Event()
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        with suppress(asyncio.CancelledError):
-            await hanging(scope, receive, send)
-        suppressed.set()
-        await hanging(scope, receive, send)
-
-    communicator = Ours(application, "/")
-    waiting = asyncio.ensure_future(communicator.wait(5))
-    await suppressed.wait()
-    waiting.cancel()
-    # As the parent, it suppresses its own cancellation.
-    await waiting
-    assert communicator.future.cancelled()
 
 
 # A call that is cancelled.

@@ -93,16 +93,13 @@ def oldest_versions() -> dict[str, str]:
     }
 
 
-def test_the_version_is_written_in_setup_cfg_alone() -> None:
+def test_the_version_is_in_setup_cfg_and_at_the_start_of_the_changelog_alone() -> None:
     written = SETUP["metadata"]["version"]
     assert version("channels-closetest") == written
     sources = [ROOT / "setup.py", *Path(str(files(channels_closetest))).glob("*.py")]
     assert [path for path in sources if written in path.read_text()] == []
-
-
-def test_the_changelog_starts_with_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
-    assert re.findall(r"\d+\.\d+\.\d+", changelog)[:1] == [SETUP["metadata"]["version"]]
+    assert re.findall(r"\d+\.\d+\.\d+", changelog)[:1] == [written]
 
 
 def test_the_public_names_are_listed_in_order() -> None:
@@ -125,9 +122,20 @@ def test_type_checkers_find_the_marker_of_a_typed_package() -> None:
     assert (files(channels_closetest) / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", ["Python", "Channels", "Django"])
-def test_the_readme_names_the_versions_that_are_tested(name: str) -> None:
-    assert set(versions_in_readme()[name]) == versions_in_matrix(name)
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("Python", "Programming Language :: Python :: "),
+        ("Django", "Framework :: Django :: "),
+        ("Channels", ""),  # of which there are no classifiers
+    ],
+)
+def test_the_readme_and_the_classifiers_name_the_versions_that_are_tested(
+    name: str, prefix: str
+) -> None:
+    tested = versions_in_matrix(name)
+    assert set(versions_in_readme()[name]) == tested
+    assert not prefix or versions_in_classifiers(prefix) == tested
 
 
 def test_the_readme_names_the_oldest_versions_that_can_be_installed() -> None:
@@ -141,19 +149,6 @@ def test_the_readme_begins_with_the_description_and_the_oldest_versions() -> Non
     named = dict(re.findall(r"(\w+) (\d+\.\d+)", beginning.lower()))
     assert named.keys() == {"python", "channels", "django"}
     assert named.items() <= oldest_versions().items()
-
-
-@pytest.mark.parametrize(
-    ("prefix", "name"),
-    [
-        ("Programming Language :: Python :: ", "Python"),
-        ("Framework :: Django :: ", "Django"),
-    ],
-)
-def test_the_classifiers_name_the_versions_that_are_tested(
-    prefix: str, name: str
-) -> None:
-    assert versions_in_classifiers(prefix) == versions_in_matrix(name)
 
 
 def test_the_oldest_versions_that_can_be_installed_are_tested() -> None:

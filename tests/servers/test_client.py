@@ -28,6 +28,7 @@ from tests.helpers import having_sent
 from tests.hostile import HostileMapping, UnhashableText
 from tests.servers.cases import CLOSE_4000
 from tests.servers.replaying import FROM_TEST, replay
+from tests.servers.test_findings import AFTER_CLOSE, BEFORE_ACCEPT, LOST
 
 # What no client can send.
 
@@ -47,9 +48,6 @@ SECOND_ACCEPT = (
     "a second accept(): the client receives close code 1011 on Daphne and Hypercorn,"
     " close code 1006 on Uvicorn"
 )
-AFTER_CLOSE = "sent after the connection had ended: the client receives nothing"
-BEFORE_ACCEPT = "sent before accept(): the client receives HTTP 500"
-LOST = "lost: the connection had ended"
 TOO_LARGE = "a frame larger than 1 MiB: the client receives close code 1006 on Daphne"
 
 
