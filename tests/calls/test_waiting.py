@@ -3,6 +3,7 @@
 import asyncio
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -222,6 +223,40 @@ async def test_the_deadline_passes_while_the_application_blocks_the_event_loop(
 
     result, _ = await timed(communicator_class(application, "/").receive_output(5))
     assert type(result) is expected
+
+
+@both_classes
+@in_virtual_time
+async def test_an_exception_raised_by_the_cancelled_application_is_raised(
+    communicator_class: CommunicatorClass,
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await hanging(scope, receive, send)
+        finally:
+            raise Boom("cancelled")
+
+    with pytest.raises(Boom, match="cancelled"):
+        await communicator_class(application, "/").receive_output(5)
+
+
+@in_virtual_time
+async def test_wait_stops_the_application_although_it_is_cancelled_meanwhile() -> None:
+    suppressed = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        with suppress(asyncio.CancelledError):
+            await hanging(scope, receive, send)
+        suppressed.set()
+        await hanging(scope, receive, send)
+
+    communicator = Ours(application, "/")
+    waiting = asyncio.ensure_future(communicator.wait(5))
+    await suppressed.wait()
+    waiting.cancel()
+    # As the parent, it suppresses its own cancellation.
+    await waiting
+    assert communicator.future.cancelled()
 
 
 # A call that is cancelled.
