@@ -6,13 +6,8 @@ import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE_WITH_REASON, DENIAL, JSON_FRAME, Event
-from tests.helpers import SHORT, client, failure, having_sent, ignore_undeliverable
+from tests.helpers import SHORT, failure, having_sent, ignore_undeliverable
 from tests.scripts import Script, scripted
-
-
-def shown(path: str, state: str, kept: int = 0) -> str:
-    name = "RecordingWebsocketCommunicator"
-    return f"<{name} {path}: {state}, pre_close_messages: {kept}>"
 
 
 @pytest.mark.parametrize(
@@ -30,24 +25,22 @@ async def test_repr_shows_the_path_and_the_state(
     events: tuple[Event, ...], ending: Any, state: str
 ) -> None:
     communicator = await having_sent(*events, ending=ending)
-    assert repr(communicator) == shown("/ws/?token=old", state)
+    name = "RecordingWebsocketCommunicator"
+    shown = f"<{name} /ws/?token=old: {state}, pre_close_messages: 0>"
+    assert repr(communicator) == shown
     communicator.stop(exceptions=False)
 
 
-@ignore_undeliverable
-async def test_repr_counts_the_messages() -> None:
-    communicator = client(JSON_FRAME, CLOSE_WITH_REASON)
-    await communicator.connect()
-    state = "closed 4401, running"
-    assert repr(communicator) == shown("/ws/?token=old", state, kept=1)
-    communicator.stop()
-
-
 class Strict(RecordingWebsocketCommunicator):
-    strict = True
+    pass
 
 
-async def test_repr_shows_the_class_and_that_it_was_cancelled() -> None:
-    communicator = Strict(scripted(Script(()), "async"), "/ws/")
+@ignore_undeliverable
+async def test_repr_shows_the_class_and_the_count_and_that_it_was_cancelled() -> None:
+    communicator = Strict(
+        scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), "async"), "/"
+    )
+    await communicator.connect()
     await failure(communicator.receive_output(SHORT))
-    assert repr(communicator) == "<Strict /ws/: cancelled, pre_close_messages: 0>"
+    state = "closed 4401, cancelled"
+    assert repr(communicator) == f"<Strict /: {state}, pre_close_messages: 1>"

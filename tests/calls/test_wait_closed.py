@@ -7,7 +7,7 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from channels_closetest.recording import payload
-from tests.calls.timing import in_virtual_time, pausing, timed
+from tests.calls.timing import in_virtual_time, timed
 from tests.events import (
     ACCEPT,
     BODY,
@@ -113,13 +113,3 @@ async def test_wait_closed_leaves_events_after_the_close_to_receive() -> None:
     assert await communicator.wait_closed() == 4401
     assert communicator.pre_close_messages == []
     assert await communicator.receive_output() is JSON_FRAME
-
-
-@in_virtual_time
-async def test_wait_closed_waits_for_the_close() -> None:
-    application = pausing(ACCEPT, 2, FRAME, 2, CLOSE_WITH_REASON)
-    communicator = RecordingWebsocketCommunicator(application, "/")
-    await communicator.connect()
-    assert await timed(communicator.wait_closed(5)) == (4401, 4)
-    assert communicator.close_code == 4401
-    assert communicator.pre_close_messages == ["hello"]

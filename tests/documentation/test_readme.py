@@ -54,26 +54,17 @@ def test_renders_without_warnings(path: Path) -> None:
 # The guide for contributors.
 
 
-def literals(path: Path) -> list[str]:
-    document = publish_doctree(path.read_text())
-    return [
+def test_the_guide_names_files_and_modules_that_exist() -> None:
+    document = publish_doctree(CONTRIBUTING.read_text())
+    text = "\n".join(
         literal.astext()
         for kind in (nodes.literal, nodes.literal_block)
         for literal in document.findall(kind)
-    ]
-
-
-def test_the_guide_names_files_that_exist() -> None:
-    names = re.findall(
-        r"(?<![\w./])\.?\w[\w./]*\.(?:py|rst|md|cfg)\b|\.ci/\w+",
-        "\n".join(literals(CONTRIBUTING)),
     )
+    names = re.findall(r"(?<![\w./])\.?\w[\w./]*\.(?:py|rst|md|cfg)\b|\.ci/\w+", text)
     assert {".ci/run", "README.rst", "setup.cfg"} <= set(names)
     assert [name for name in names if not (README.parent / name).is_file()] == []
-
-
-def test_the_guide_runs_modules_that_exist() -> None:
-    modules = re.findall(r"-m (tests[\w.]+)", "\n".join(literals(CONTRIBUTING)))
+    modules = re.findall(r"-m (tests[\w.]+)", text)
     assert "tests.tools.readme" in modules
     assert all(map(find_spec, modules))
 

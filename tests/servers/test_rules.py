@@ -44,13 +44,6 @@ def test_a_row_applies(row: str, number: int) -> None:
     assert {it.description for it in found} == {row} - {""}
 
 
-@pytest.mark.parametrize("before", [[], [DENIAL], [ACCEPT]], ids=len)
-@pytest.mark.parametrize("event", cases.NO_EVENTS)
-def test_what_is_no_event_ends_the_connection(before: list[Any], event: object) -> None:
-    view = replay(*before, event, servers=["uvicorn"]).client_view()
-    assert view.close_code == 1006
-
-
 #: RFC 6455 section 7.4, and the IANA registry that it establishes.
 CLOSE_CODES = {
     "": {1000, 1011, *range(3000, 5000)},
