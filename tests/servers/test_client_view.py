@@ -108,3 +108,12 @@ def test_a_client_view_and_a_list_of_the_undeliverable_are_snapshots() -> None:
         replayed.undeliverable().clear()
     assert view == (101, None, ["hello"], None, None)
     assert len(undeliverable) == 1
+
+
+def test_the_first_events_can_be_judged_alone() -> None:
+    recording = recorded(ACCEPT, FRAME, FRAME, ending="raised")
+    first = replay()
+    for until, messages, close_code in [(2, 1, None), (3, 2, 1011), (1, 2, 1011)]:
+        first.advance(recording.records, until, recording.ending)
+        view = first.client_view()
+        assert (len(view.messages), view.close_code) == (messages, close_code)
