@@ -1,8 +1,12 @@
-"""A WebSocket communicator that records what a consumer sends before it closes."""
+"""A WebSocket communicator that records what a consumer sends before it closes.
+
+PYTEST_DONT_REWRITE: pytest rewrites the assertions of a plugin's package, and warns if
+that is imported already, as with ``python -m channels_closetest -m pytest``.
+"""
 
 from typing import TYPE_CHECKING
 
-from .recording import DenialResponse, Record
+from .recording import DenialResponse, Place, Record
 from .servers.replay import ClientView, Undeliverable, UndeliverableWarning
 from .text.transcript import Transcript
 
@@ -27,6 +31,7 @@ else:
 __all__ = [
     "ClientView",
     "DenialResponse",
+    "Place",
     "Record",
     "RecordingWebsocketCommunicator",
     "Transcript",

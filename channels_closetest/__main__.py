@@ -1,115 +1,87 @@
-"""Run a test suite, and report which of its events no client receives as sent."""
+"""
+Run a test suite with RecordingWebsocketCommunicator in place of
+channels.testing.WebsocketCommunicator. Then report which events no client receives as
+sent, and which crashes no test shows, to standard error. The exit status is that of the
+suite. Options come before the script or -m.
+
+examples:
+  python -m channels_closetest manage.py test --parallel
+  python -m channels_closetest --servers uvicorn,daphne -m pytest -n 2
+"""
 
 from __future__ import annotations
 
 import argparse
 import atexit
-import io
+import contextlib
+import importlib.metadata
 import os
 import runpy
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from .audit.collect import Audit
-from .audit.hooks import start
-from .servers.rules import SERVERS
-
-_USAGE = """\
-python -m channels_closetest [options] SCRIPT [arguments]
-       python -m channels_closetest [options] -m MODULE [arguments]"""
+from .audit import OPTIONS
+from .audit.collect import start
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = _parser()
+    parser = argparse.ArgumentParser(
+        usage="python -m channels_closetest [options] (SCRIPT | -m MODULE) ...",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    for name, option in OPTIONS.items():
+        parser.add_argument(f"--{name}", **option)
+    parser.add_argument("-m", action="store_true", help="as python -m")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    command: list[str] = options.command
-    if not command:
+    if options.version:
+        sys.exit(print(importlib.metadata.version("channels-closetest")))
+    if not options.command:
         parser.error("a script or -m with a module is required")
-    audit = Audit.create(options.servers)
-    audit.share()
-    start(audit)
-    # When the interpreter exits, because it has printed a traceback by then.
-    atexit.register(audit.finish, options.json)
-    sys.argv[:] = command
+    path = options.command[0]
+    if not options.m and not os.path.isfile(path):
+        parser.error(f"can't open {path!r}. Is the suite to be run with -m {path}?")
+    audit = start(options.servers)
+    sys.argv[:] = options.command
+    status: Any = None
     try:
-        if options.is_module:
-            runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+        if options.m:
+            runpy.run_module(path, run_name="__main__", alter_sys=True)
         else:
-            run_script(command[0])
+            run_script(path)
     except SystemExit as exit:
-        if exit.code not in (None, 0):
-            raise
-    if options.fail and audit.report().findings:
-        sys.exit(1)
+        status = exit.code
+    finally:
+        if audit.is_first:  # and the suite has not forked this process
+            with contextlib.suppress(Exception):  # the suite may have closed it
+                sys.stdout.flush()
+            # When the interpreter exits, because it has printed a traceback by then.
+            # The suite may have replaced sys.stderr.
+            show = partial(atexit.register, print, file=sys.__stderr__)
+            file, fail = options.json, options.fail_on_findings
+            status = audit.finish(status, show, file, fail, True)
+            audit.close()
+    sys.exit(status)
 
 
 def run_script(path: str) -> None:
     """Run a script as ``python`` does, with the folder of it in ``sys.path``."""
-    try:
-        with io.open_code(os.path.abspath(path)) as file:
-            source = file.read()
-    except OSError as error:
-        print(f"{sys.executable}: can't open file {path!r}: {error}", file=sys.stderr)
-        sys.exit(2)
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     # Not runpy.run_path(), with which either __file__ is relative or sys.argv[0] is
-    # absolute, and a file that runs no more is not __main__ when the process exits.
+    # absolute, and which restores sys.modules["__main__"] before atexit handlers run.
     module = sys.modules["__main__"] = ModuleType("__main__")
     module.__file__ = os.path.abspath(path)
-    code = compile(source, module.__file__, "exec", dont_inherit=True)
-    exec(code, vars(module))
+    source = Path(path).read_bytes()
+    exec(compile(source, module.__file__, "exec", dont_inherit=True), vars(module))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m channels_closetest",
-        usage=_USAGE,
-        description="Run a test suite with RecordingWebsocketCommunicator in place of"
-        " channels.testing.WebsocketCommunicator, then report which events no client"
-        " receives as sent.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--servers",
-        metavar="NAMES",
-        type=_servers,
-        help=f"the servers that you deploy on, of {','.join(SERVERS)}",
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", type=_file, help="also write the report to a file"
-    )
-    parser.add_argument(
-        "--fail",
-        action="store_true",
-        help="exit with 1 if the suite passes and there are findings",
-    )
-    parser.add_argument(
-        "-m",
-        dest="is_module",
-        action="store_true",
-        help="run a module, as python -m does",
-    )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
-
-
-def _servers(names: str) -> tuple[str, ...]:
-    servers = tuple(names.split(","))
-    if not set(servers) <= set(SERVERS):
-        raise argparse.ArgumentTypeError(
-            f"expected names of {','.join(SERVERS)}, but was {names!r}"
-        )
-    return servers
-
-
-def _file(path: str) -> str:
-    path = os.path.abspath(path)  # the suite may change the working directory
-    if not os.path.isdir(os.path.dirname(path)):
-        raise argparse.ArgumentTypeError(f"there is no directory for {path}")
-    return path
-
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no branch
     main(sys.argv[1:])

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import types
 from asyncio import current_task  # at import, before a test patches it
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from traceback import StackSummary
@@ -23,140 +21,19 @@ from channels.testing import ApplicationCommunicator
 from .conversation import Conversation
 from .database import spare_transactions
 from .places import find_crash_place
-from .recording import Crash, Direction, Ending, Outcome, Recording
+from .queues import RecordingQueue
+from .recording import Crash, Ending, Outcome
 from .servers.rules import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
-from .text.failures import OTHER_LOOP, RawCall, Stuck, format_suppressing
+from .text.failures import Call, Stuck, format_suppressing
 
 #: Seconds that an application has to stop, as in ``disconnect()``: after
 #: ``websocket.disconnect``, and after each cancellation.
 SHUTDOWN_TIMEOUT = 1.0
 #: How often an application that suppresses its cancellation is cancelled.
 MAX_CANCELLATIONS = 3
-
-
-class RecordingQueue(asyncio.Queue[Any]):
-    """Records every event that is put into it, and wakes whoever waits for a change.
-
-    The application holds its queues. They hold the recording, and not the communicator:
-    otherwise dropping that could no longer stop the application.
-    """
-
-    #: The event loop of the application, once it is started.
-    loop: asyncio.AbstractEventLoop | None = None
-    #: How many events have been put into it.
-    put_count = 0
-    # Of asyncio.Queue: the events, who waits to read one, and what wakes the first.
-    _queue: deque[Any]
-    _getters: deque[Any]
-    _wakeup_next: Callable[[deque[Any]], None]
-
-    def __init__(
-        self, recording: Recording, direction: Direction, started: StartedTasks
-    ) -> None:
-        super().__init__()
-        self._recording = recording
-        self._direction = direction
-        # Weakly: it holds exceptions, whose frames hold the queue.
-        self._started = ref(started)
-        self._waiters: dict[asyncio.Future[None], Callable[[], object]] = {}
-
-    async def put(self, item: object) -> None:
-        self.put_nowait(item)  # it is never full
-
-    put.__qualname__ = asyncio.Queue.put.__qualname__  # the name of tasks that run it
-
-    def _put(self, item: object) -> None:
-        self.put_count += 1
-        started = self._started()
-        # Most applications start no task.
-        task = started.current() if started is not None and started.count else 0
-        self._recording.add(self._direction, item, task)
-        self._queue.append(item)
-        if self._waiters:
-            self.wake()
-
-    @property
-    def taken_count(self) -> int:
-        """How many events have been taken out of it."""
-        return self.put_count - self.qsize()
-
-    def peek(self, index: int) -> Any:
-        """Return an event that is in the queue, and leave it there."""
-        return self._queue[index]
-
-    def wake(self) -> None:
-        """End every ``wait_until()`` whose condition is true now."""
-        # Not the others: what wakes up for nothing, and then finds an event, would be
-        # earlier than what the application had scheduled before it sent that.
-        for waiter, condition in self._waiters.items():
-            if not waiter.done() and condition():
-                waiter.set_result(None)
-
-    def own_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the running event loop, which must be the application's."""
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            raise RuntimeError(OTHER_LOOP)
-        return loop
-
-    async def wait_until(
-        self,
-        condition: Callable[[], object],
-        timeout: float | None,
-        reads: bool = False,
-    ) -> bool:
-        """Wait until ``condition()`` is true; with ``reads``, or there is an event.
-
-        It is checked after every event and every ``wake()``. Events are for those that
-        read, also by ``get()``, in the order in which they wait. Return False if
-        ``timeout`` (in seconds, None for no limit) expires first. Raise
-        ``RuntimeError`` in any event loop but the application's. If this call is
-        cancelled, nothing is lost.
-        """
-        if condition():
-            loop = asyncio.get_running_loop()
-            if loop is not self.loop:
-                return True
-            loop.call_soon(self.wake)  # after what the application has scheduled
-        loop = self.own_loop()
-        expired: list[bool] = []
-        timer: asyncio.Handle | None = None
-
-        def expire() -> None:
-            expired.append(True)
-            self.wake()
-
-        # Like the parent's Queue.get() below asyncio.timeout(), which costs more: what
-        # the application has scheduled before it sent has run by then.
-        if timeout is not None and timeout <= 0:
-            timer = loop.call_soon(expire)
-        elif timeout is not None:
-            # The clock of the event loop, because that of the test may be frozen.
-            timer = loop.call_at(loop.time() + timeout, expire)
-        try:
-            # As with the parent, even if the condition has become true meanwhile.
-            while not expired:
-                waiter: asyncio.Future[None] = loop.create_future()
-                self._waiters[waiter] = lambda: expired or condition()
-                if reads:
-                    self._getters.append(waiter)
-                has_event = False
-                try:
-                    await waiter
-                    has_event = reads and not expired and not self.empty()
-                finally:
-                    del self._waiters[waiter]
-                    if waiter in self._getters:
-                        self._getters.remove(waiter)
-                    elif reads and not has_event and not self.empty():
-                        self._wakeup_next(self._getters)  # for the event it was for
-                if has_event or not expired and condition():
-                    return True
-            return False
-        finally:
-            if timer is not None:
-                timer.cancel()
+#: Called with each communicator that has started its application. The audit adds one.
+OBSERVERS: list[Callable[[RecordingApplicationCommunicator], None]] = []
 
 
 class Application:
@@ -167,8 +44,8 @@ class Application:
 
     #: None until the application is started.
     task: asyncio.Task[Any] | None = None
-    #: Of its own coroutine. Above it, a traceback has frames of the test.
-    _code: types.CodeType | None = None
+    #: What it has raised, and where.
+    crash: Crash | None = None
     #: Where it was waiting when a call cancelled it.
     stuck: Stuck | None = None
     #: Where it was waiting after it had suppressed its cancellation.
@@ -180,13 +57,13 @@ class Application:
     #: Whether ``async with`` is over.
     is_left = False
     #: The call that has cancelled it because a timeout expired.
-    cancelled_by: RawCall | None = None
+    cancelled_by: Call | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, communicator: RecordingApplicationCommunicator) -> None:
         #: The outermost calls in progress, by their tasks.
-        self.calls: dict[asyncio.Task[Any] | None, RawCall] = {}
+        self.calls: dict[asyncio.Task[Any] | None, Call] = {}
         self.conversation = Conversation()
-        self.started = started = StartedTasks()
+        self.started = started = StartedTasks(communicator)
         recording = self.conversation.recording
         self.input_queue = RecordingQueue(recording, "receive", started)
         self.output_queue = RecordingQueue(recording, "send", started)
@@ -197,9 +74,6 @@ class Application:
         """Start its task, and watch that and the tasks that it starts."""
         self.task = task = self.started.follow(start, self.output_queue.wake)
         self.output_queue.loop = task.get_loop()
-        # An eager task may be done. Then get_coro() is None, and crashes Python 3.12.1.
-        if not task.done():  # pragma: no branch
-            self._code = getattr(task.get_coro(), "cr_code", None)
         # Before anything that awaits the task adds a callback of its own.
         task.add_done_callback(self._ended)
         return task
@@ -237,8 +111,10 @@ class Application:
                     task.exception()
             elif task.cancelled():
                 outcome = "cancelled" if task.cancelling() else "cancelled itself"
-            elif peek_exception(task) is not None:
+            elif (exception := peek_exception(task)) is not None:
                 outcome = "raised"
+                # Now, before the traceback has frames of the test.
+                self.crash = Crash(exception, find_crash_place(exception))
             recording.end(outcome)
         return recording.ending
 
@@ -247,20 +123,26 @@ class Application:
         """Whether the test has ended the application."""
         return self.ending is not None and self.ending.is_interrupted
 
-    @property
-    def crash(self) -> Crash | None:
-        """What the application has raised."""
-        exception = peek_exception(self.task)
-        if exception is None or self.is_forced:
-            return None
-        return Crash(exception, find_crash_place(exception, self._code))
-
     def raise_if_ended(self) -> None:
         """Raise what the application has raised, or that it was cancelled."""
         if self.task is not None and self.ending is not None:
             if self.is_forced:
                 raise asyncio.CancelledError  # not what close() causes
             self.task.result()
+
+    def raise_unseen(self) -> None:
+        """Raise what nobody has seen of what it, or a task that it started, has raised.
+
+        No call has raised it. What a task has raised, it may still retrieve itself
+        while it handles an event.
+        """
+        stuck, has_ended = self.find_stuck(), self.ending is not None
+        if self.crash is not None and not self.conversation.crash_has_surfaced:
+            self.raise_if_ended()
+        if has_ended or (stuck is not None and stuck.is_idle):
+            exception = self.started.unseen()
+            if exception is not None:
+                raise exception
 
     def find_stuck(self) -> Stuck | None:
         """Return where the application is waiting, or was when it was cancelled."""
@@ -363,22 +245,22 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     servers: Sequence[ServerName] = SERVERS
     """The servers that you deploy on; by default Daphne, Uvicorn and Hypercorn.
 
-    ``client_view`` is about the first of them, ``undeliverable`` and ``strict`` about
-    all. With a name that is not known, the first call raises ``ValueError``.
+    ``client_view`` is about the first of them, ``undeliverable``, ``strict`` and the
+    marks in the transcript about all. With a name that is not known, the first call
+    raises ``ValueError``.
     """
     strict: bool = False
     """Whether a call that encounters anything undeliverable raises ``AssertionError``.
 
     Each undeliverable event fails exactly one call. Events of the test that no client
-    could send count, too.
+    could send count, too. A crash of the application, or of a task that it has started,
+    fails the next call, unless another one has raised it.
     """
     timeout_factor: float = 1
     """Multiplies the timeout of every call, whether the test passes it or not.
 
     For slow machines, set on a subclass for a whole suite. Not the timeout of
-    ``receive_nothing()``, for which every passing test would wait longer. With a
-    negative number, or anything that is not a finite number, the first call raises
-    ``ValueError``.
+    ``receive_nothing()``, for which every passing test would wait longer.
     """
 
     _application: Application
@@ -386,7 +268,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         # Not in a constructor, because subclasses skip them.
         communicator = super().__new__(cls)
-        communicator._application = Application()
+        communicator._application = Application(communicator)
         return communicator
 
     def __init__(self, application: Any, scope: Any) -> None:
@@ -397,19 +279,24 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
 
     @property
     def input_queue(self) -> asyncio.Queue[Any]:
+        """What the application has not received. Every event put there is recorded."""
         return self._application.input_queue
 
     @property
     def output_queue(self) -> asyncio.Queue[Any]:
+        """What the test has not received. Every event put there is recorded."""
         return self._application.output_queue
 
     @property
     def future(self) -> asyncio.Task[Any]:
+        """The task of the application. Reading it starts the application."""
         task = self._application.task
         if task is None:
             # Before its first step, which an eager task takes when it is created.
             spare_transactions()
             task = self._application.start(partial(getattr, super(), "future"))
+            for observe in OBSERVERS:
+                observe(self)
         return task
 
     def _scaled(self, timeout: float | None) -> float | None:
@@ -464,9 +351,10 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     ) -> bool:
         """Return whether the application sends nothing for ``timeout`` seconds.
 
-        Looks once in ``interval`` seconds. Returns at once if there is an event to
-        receive, or if nothing more can come; reads and cancels nothing. Raises what the
-        application has raised before.
+        Both are in seconds, and numbers; it looks once in ``interval``. Returns at once
+        if there is an event to receive, or if nothing more can come; reads and cancels
+        nothing. ``timeout_factor`` does not apply. ``receive_all()`` takes less time.
+        Raises what the application has raised before.
         """
         self.future
         application, queue = self._application, self._application.output_queue

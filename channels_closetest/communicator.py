@@ -9,7 +9,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from channels.testing import WebsocketCommunicator
 
@@ -19,37 +19,21 @@ from .explain import (
     explain_with_transcript,
     explained,
     replay_of,
-    transcript_of,
-    warn_of_first_frame,
+    warn_of_first,
 )
-from .recording import (
-    DenialResponse,
-    close_code,
-    close_reason,
-    event_type,
-    has_more_body,
-    payload,
+from .idle import wait_until_idle
+from .recording import close_code, event_type, has_more_body, payload
+from .records import RecordedCommunicator
+from .servers.rules import disconnect_event
+from .text.failures import (
+    Call,
+    format_denied,
+    format_no_answer,
+    format_no_frame,
+    format_no_match,
 )
-from .servers.replay import ClientView, Undeliverable
-from .servers.rules import disconnect_event, known_servers
-from .text.failures import format_denied, format_no_answer, format_no_match
-from .text.transcript import Transcript, format_progress
-from .text.values import format_path
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
-_Result = TypeVar("_Result")
-
-
-class _Recorded(functools.cached_property[_Result]):
-    """A property that an attribute of the instance overrides; nothing is cached.
-
-    Suites assign attributes of any name.
-    """
-
-    if not TYPE_CHECKING:  # pragma: no branch
-
-        def __get__(self, instance, owner=None):
-            return self if instance is None else self.func(instance)
 
 
 def _constructor(like: _Method) -> Callable[[Callable[..., None]], _Method]:
@@ -57,15 +41,27 @@ def _constructor(like: _Method) -> Callable[[Callable[..., None]], _Method]:
     return functools.wraps(like)  # type: ignore[return-value]
 
 
-class RecordingWebsocketCommunicator(
-    RecordingApplicationCommunicator, WebsocketCommunicator
-):
+class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator):
     """``channels.testing.WebsocketCommunicator``, which records what passes.
 
     A drop-in replacement: a test that passes with the parent passes with this class.
 
-    Every exception that leaves a call carries the transcript as a note. A call that is
-    cancelled loses no event: the next call receives it.
+    Arguments: the ASGI application, the path with its query string, the headers of the
+    request as pairs of ``bytes``, the subprotocols that the client offers, and the
+    ``spec_version`` of the scope. Raises ``TypeError`` if the path is not a ``str``.
+
+    Every exception that leaves a call carries the transcript as a note, which shortens
+    a long one; ``print(communicator.transcript)`` prints all of it. A call that is
+    cancelled, for example by ``asyncio.wait_for()``, loses no event: the next call
+    receives it. Any call may raise
+
+    - the exception of the application: the same object, at once, and again later;
+    - ``asyncio.CancelledError`` after the application was cancelled, with the cause: a
+      call whose timeout expired, ``wait()``, or the end of the event loop;
+    - ``RuntimeError`` if it would have to wait, and the application runs in another
+      event loop: a communicator belongs to that which has started its application;
+    - ``ValueError`` if ``servers`` has a name that is not known;
+    - ``AssertionError`` with ``strict``.
     """
 
     scope: dict[str, Any]  # type: ignore[assignment]  # the stubs allow no other keys
@@ -83,90 +79,6 @@ class RecordingWebsocketCommunicator(
         # subclasses that skip this one.
         super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
 
-    # What is recorded.
-
-    @_Recorded
-    def pre_close_messages(self) -> list[Any]:
-        """The payloads of frames that ``connect()`` and ``wait_closed()`` read past.
-
-        In order. JSON text is decoded; other text is ``str``, binary is ``bytes``.
-        Empty before ``connect()``.
-        """
-        return self._application.conversation.pre_close_messages
-
-    @_Recorded
-    def close_code(self) -> int | None:
-        """The code with which the application has closed, or None.
-
-        Set as soon as the application sends ``websocket.close``, whether or not the
-        test has received it. 1000 if the event has no code (ASGI, "Close - send
-        event").
-        """
-        close = self._application.conversation.recording.close
-        return None if close is None else close_code(close)
-
-    @_Recorded
-    def close_reason(self) -> str | None:
-        """The reason with which the application has closed, or None.
-
-        Set together with ``close_code``. ``""`` if the event has no reason.
-        """
-        close = self._application.conversation.recording.close
-        return None if close is None else close_reason(close)
-
-    @_Recorded
-    def denial_response(self) -> DenialResponse | None:
-        """The HTTP response that the application has sent to reject the handshake.
-
-        None unless it has used the ASGI extension ``websocket.http.response``. The body
-        is as much of it as has been sent.
-        """
-        return self._application.conversation.recording.denial_response
-
-    @_Recorded
-    def transcript(self) -> Transcript:
-        """Everything that has passed in both directions; ``str()`` of it is readable.
-
-        A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
-        """
-        return transcript_of(self, known_servers(self.servers))
-
-    @_Recorded
-    def client_view(self) -> ClientView:
-        """What a client of the first of ``servers`` has seen so far.
-
-        A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
-        """
-        return replay_of(self).client_view()
-
-    @_Recorded
-    def undeliverable(self) -> list[Undeliverable]:
-        """Every event that a client of one of ``servers`` does not receive as sent.
-
-        A snapshot. Raises ``ValueError`` if ``servers`` has a name that is not known.
-        """
-        return replay_of(self).undeliverable()
-
-    @_Recorded
-    def running_tasks(self) -> list[asyncio.Task[Any]]:
-        """The tasks that the application has started and that are still running.
-
-        In the order in which they were started; of many, the last 100.
-        """
-        return self._application.started.running()
-
-    def __repr__(self) -> str:
-        application = self._application
-        conversation, ending = application.conversation, application.ending
-        status = "not started" if application.task is None else "running"
-        if ending is not None:
-            status = "cancelled" if ending.outcome.startswith("cancelled") else "ended"
-        progress = ", ".join([*format_progress(conversation.recording), status])
-        return (
-            f"<{type(self).__name__} {format_path(vars(self).get('scope'))}:"
-            f" {progress}, pre_close_messages: {len(conversation.pre_close_messages)}>"
-        )
-
     # What it does.
 
     @explained
@@ -178,13 +90,14 @@ class RecordingWebsocketCommunicator(
         Data frames sent before that are in ``pre_close_messages``; because they reach
         no client, there is an ``UndeliverableWarning`` (ASGI, "Accept - send event").
 
-        ``timeout`` is in seconds, for the whole call; with None, it waits forever.
-        Raises
+        ``timeout`` is in seconds, for the whole call, also for the body of a denial
+        response; with None, it waits forever. Raises
 
         - what the application raises, at once;
         - ``TimeoutError`` when the timeout expires, after it has cancelled the
           application as the parent does, or at once if nothing more can come;
-        - ``AssertionError`` if an event is not a response to the handshake.
+        - ``AssertionError`` if an event is not a response to the handshake;
+        - ``KeyError`` or ``TypeError`` if an event is not one of ASGI.
 
         If it is cancelled, the application goes on running and no frame is lost.
         """
@@ -197,9 +110,13 @@ class RecordingWebsocketCommunicator(
         if event_type(event) == "websocket.http.response.start":
             await self.__receive_denial_body(remaining)
         has_frames = len(conversation.pre_close_messages) > conversation.kept_before
-        if has_frames and self._warns_of_frames and not self.strict:
-            warn_of_first_frame(self)
+        if has_frames:
+            self.__warn_of_first("websocket.send")
         return response
+
+    def __warn_of_first(self, kind: str) -> None:
+        if self._warns_of_frames and not self.strict:  # which has raised it
+            warn_of_first(self, kind)
 
     def __response(self, event: Any) -> tuple[bool, int | str | None]:
         try:
@@ -331,6 +248,42 @@ class RecordingWebsocketCommunicator(
                 application.raise_if_ended()
                 raise TimeoutError
 
+    @explained
+    async def wait_idle(self, timeout: float | None = 1) -> None:
+        """Wait until every application has handled everything that has reached it.
+
+        Every application that a communicator of this class runs in this event loop, and
+        every message of an in-memory channel layer. It does not wait for a task of the
+        application that sleeps or waits for the network or an executor (for that, use
+        ``receive_until()``), nor for channels_redis, timers, or threads of its own.
+
+        ``timeout`` is in seconds; with None, it waits forever. Returns at once if the
+        application has ended. Raises what the application raises, at once, and
+        ``TimeoutError``, which describes what is busy. Cancels and receives nothing.
+        """
+        self.future  # started here
+        await wait_until_idle(self._application, self._scaled(timeout))
+
+    @explained
+    async def receive_all(self, timeout: float | None = 1) -> list[Any]:
+        """``wait_idle()``, then return the payloads of the data frames that are queued.
+
+        Up to the first other event, which stays in the queue with everything behind it.
+        ``[]`` says that nothing was sent, no close either; while ``running_tasks`` is
+        not empty, more may follow. JSON text is decoded; other text is ``str``, binary
+        is ``bytes``. It receives from the queue, without ``receive_output()``.
+
+        Raises what ``wait_idle()`` raises, and ``AssertionError`` if another event
+        comes first. If it raises or is cancelled, every event is still to be received.
+        """
+        await self.wait_idle(timeout)
+        queue, payloads = self._application.output_queue, []
+        while queue.qsize() and event_type(queue.peek(0)) == "websocket.send":
+            payloads.append(payload(queue.get_nowait()))
+        if queue.qsize() and not payloads:
+            raise AssertionError(format_no_frame(queue.peek(0)))
+        return payloads
+
     receive_output = explained(RecordingApplicationCommunicator.receive_output)
     receive_nothing = explained(RecordingApplicationCommunicator.receive_nothing)
     send_input = explained(RecordingApplicationCommunicator.send_input)
@@ -397,7 +350,7 @@ class RecordingWebsocketCommunicator(
             super().stop(exceptions)
         except BaseException as exception:
             if exceptions:  # which __del__() does not want, perhaps as Python exits
-                explain(exception, self, (type(self).stop, (), {}, 1))
+                explain(exception, self, Call(type(self).stop, (), {}, 1))
             raise
 
     async def __aenter__(self) -> Self:
@@ -416,18 +369,24 @@ class RecordingWebsocketCommunicator(
         rejected the handshake: sends ``websocket.disconnect`` with the code that the
         first of ``servers`` sends (ASGI, "Disconnect - receive event"), unless the test
         has sent one. The application then has a second to end; after that it is
-        cancelled. Raises what it has raised and no call has raised yet, unless the
-        block itself raises: nothing ever takes the place of that exception.
+        cancelled. Tasks that it has started are not: the end of the transcript names
+        those that are running.
+
+        Raises what the application has raised and no call has raised yet; what such
+        a task has raised, if nobody has retrieved it; and ``AssertionError`` if the
+        application suppresses its ``CancelledError``. If the block itself raises,
+        nothing takes the place of that exception, which carries the transcript.
         """
         if exception is not None:
             # Now, because what passes from here on is not what the exception is about.
             explain_with_transcript(exception, self, failed=False)
         try:
             await self.__leave()
-            await self.__raise_crash()
+            if exception is None:
+                await self.__look_back()
         except (Exception, asyncio.CancelledError) as error:
             if exception is None:
-                explain(error, self, (type(self).__aexit__, (), {}, 1))
+                explain(error, self, Call(type(self).__aexit__, (), {}, 1))
                 raise
 
     async def __leave(self) -> None:
@@ -451,8 +410,8 @@ class RecordingWebsocketCommunicator(
         application.assert_stopped()
 
     @explained
-    async def __raise_crash(self) -> None:
-        application = self._application
-        has_surfaced = application.conversation.crash_has_surfaced
-        if application.crash is not None and not has_surfaced:
-            application.raise_if_ended()
+    async def __look_back(self) -> None:
+        self._application.raise_unseen()
+        recording = self._application.conversation.recording
+        if "websocket.connect" not in recording.sent_by_test():
+            self.__warn_of_first("websocket.receive")

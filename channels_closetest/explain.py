@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from types import CodeType, FrameType, FunctionType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from .application import Application, RecordingApplicationCommunicator
-from .places import is_library
-from .recording import event_type
+from .recording import Place, event_type, resolve
 from .servers.connection import client_of
 from .servers.replay import Replay, UndeliverableWarning
 from .servers.rules import SERVERS, known_servers
-from .stuck import find_source, format_task
-from .text.failures import Call, Failure, RawCall, format_strict, format_undeliverable
+from .stuck import format_task
+from .text.failures import Call, Failure, format_strict, format_undeliverable
+from .text.hints import format_sender
 from .text.transcript import About, Transcript, add_transcript
 from .text.values import format_path
 
@@ -39,15 +38,17 @@ def explained(method: _Method) -> _Method:
     async def call(
         self: RecordingApplicationCommunicator, /, *args: Any, **kwargs: Any
     ) -> Any:
-        calls, task = self._application.calls, self._application.current_task()
+        application = self._application
+        calls, task = application.calls, application.current_task()
         if task in calls:
             return await method(self, *args, **kwargs)
-        calls[task] = this = method, args, kwargs, self.timeout_factor
+        calls[task] = this = Call(method, args, kwargs, self.timeout_factor)
         try:
-            if self.servers is not SERVERS or self.timeout_factor != 1:
-                _check_attributes(self)
+            if self.servers is not SERVERS:
+                known_servers(self.servers)
             result = await method(self, *args, **kwargs)
             if self.strict:
+                self._application.raise_unseen()
                 _fail_on_undeliverable(self)
             return result
         except BaseException as exception:
@@ -64,7 +65,7 @@ def explained(method: _Method) -> _Method:
 def explain(
     exception: BaseException,
     communicator: RecordingApplicationCommunicator,
-    call: RawCall,
+    call: Call,
 ) -> None:
     """Set the text of an exception that has none, and attach the transcript."""
     if type(exception) is GeneratorExit:
@@ -85,11 +86,11 @@ def explain(
     without_our_frames(exception)
 
 
-def _failure(application: Application, call: RawCall) -> Failure:
+def _failure(application: Application, call: Call) -> Failure:
     conversation, queue = application.conversation, application.output_queue
-    cancelled_by, loop = application.cancelled_by, queue.loop
+    loop = queue.loop
     return Failure(
-        Call(*call),
+        call,
         conversation.recording,
         events=queue.taken_count - conversation.taken_before,
         frames=len(conversation.pre_close_messages) - conversation.kept_before,
@@ -98,7 +99,7 @@ def _failure(application: Application, call: RawCall) -> Failure:
         crashed_tasks=tuple(application.started.crashes),
         stuck=application.find_stuck(),
         suppressing=application.suppressing,
-        cancelled_by=Call(*cancelled_by) if cancelled_by else None,
+        cancelled_by=application.cancelled_by,
         loop_has_ended=loop is not None and not loop.is_running(),
     )
 
@@ -113,7 +114,8 @@ def explain_with_transcript(
     except ValueError:
         servers = SERVERS
     with contextlib.suppress(Exception):
-        add_transcript(exception, transcript_of(communicator, servers), failed)
+        transcript = transcript_of(communicator, servers, exception)
+        add_transcript(exception, transcript, failed)
 
 
 def without_our_frames(exception: BaseException) -> None:
@@ -130,40 +132,45 @@ def without_our_frames(exception: BaseException) -> None:
             entry.tb_next = following
 
 
-def warn_of_first_frame(communicator: RecordingApplicationCommunicator) -> None:
-    """Warn if the first data frame reaches no client.
+def warn_of_first(communicator: RecordingApplicationCommunicator, kind: str) -> None:
+    """Warn if the first event of a type is undeliverable.
 
-    The warning is issued at the line that awaits the call, or else at the application.
-    A fixed stacklevel is wrong where a subclass overrides the call, and it points into
-    asyncio or asgiref where a task of its own runs the call.
+    The warning is issued at the line that sends ``websocket.connect``, or else at that
+    which sends the event. A stacklevel is wrong where a subclass overrides
+    ``connect()``, and where a task of its own runs it.
     """
     records = communicator._application.conversation.recording.records
-    kinds = (event_type(event) for _, event, *_ in records)
-    # There is no frame if a subclass has made it up in its receive_output(). After the
-    # first, there may be thousands.
-    until = next((n for n, it in enumerate(kinds, 1) if it == "websocket.send"), 0)
-    findings = replay_of(communicator, until).findings
-    found = [it.undeliverable for it in findings if it.position == until - 1]
-    if not found:
-        return
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and belongs_to(communicator, frame):
-        frame = frame.f_back
-    names: dict[str, Any] = {}
-    if frame is None or is_library(frame.f_code.co_filename):
-        file, line = find_source(
-            communicator.application, communicator._application.task
+    first: dict[str, int] = {}
+    for position, (_, event, *_) in enumerate(records):
+        first.setdefault(event_type(event), position)
+    connect = first.get("websocket.connect")
+    # There is none if a subclass has made it up in its receive_output().
+    for finding in replay_of(communicator).findings:
+        if finding.position != first.get(kind):
+            continue
+        found = finding.undeliverable
+        place = None if connect is None else resolve(records[connect][3])
+        place = place or found.place or Place("<application>", 1)
+        names = _names_of_module(place.file)
+        warnings.warn_explicit(
+            UndeliverableWarning(format_undeliverable(found)),
+            None,
+            place.file,
+            place.line,
+            module=names.get("__name__", place.file.removesuffix(".py")),
+            registry=names.setdefault("__warningregistry__", {}),
         )
-    else:
-        file, line, names = frame.f_code.co_filename, frame.f_lineno, frame.f_globals
-    warnings.warn_explicit(
-        UndeliverableWarning(format_undeliverable(found[0])),
-        None,
-        file,
-        line,
-        module=names.get("__name__", file.removesuffix(".py")),
-        registry=names.setdefault("__warningregistry__", {}),
-    )
+
+
+def _names_of_module(file: str) -> dict[str, Any]:
+    """Return the global names of the module that was loaded from a file."""
+    for module in list(sys.modules.values()):
+        # Not vars(): some packages load their modules when an attribute is looked up.
+        with contextlib.suppress(AttributeError):
+            names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+            if names.get("__file__") == file:
+                return names
+    return {}
 
 
 def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> None:
@@ -175,58 +182,32 @@ def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> No
         raise AssertionError(format_strict(new, communicator.servers is not SERVERS))
 
 
-def _check_attributes(communicator: RecordingApplicationCommunicator) -> None:
-    if communicator.servers is not SERVERS:
-        known_servers(communicator.servers)
-    factor = communicator.timeout_factor
-    if not isinstance(factor, (int, float)) or not 0 <= factor < math.inf:
-        raise ValueError(
-            f"timeout_factor must be a number that is not negative, but is {factor!r}"
-        )
-
-
-def replay_of(
-    communicator: RecordingApplicationCommunicator, until: int | None = None
-) -> Replay:
+def replay_of(communicator: RecordingApplicationCommunicator) -> Replay:
     # There is no scope if a subclass skips the constructors.
     return communicator._application.conversation.replay(
-        known_servers(communicator.servers), vars(communicator).get("scope"), until
+        known_servers(communicator.servers), vars(communicator).get("scope")
     )
 
 
 def transcript_of(
-    communicator: RecordingApplicationCommunicator, servers: tuple[str, ...]
+    communicator: RecordingApplicationCommunicator,
+    servers: tuple[str, ...],
+    exception: BaseException | None = None,
 ) -> Transcript:
     application, scope = communicator._application, vars(communicator).get("scope")
     running = application.started.running() if application.ending is not None else []
+    stuck, crash = application.stuck, application.crash
+    records, hint = application.conversation.recording.records, ""
+    if exception is not None and (crash is None or exception is not crash.exception):
+        hint = format_sender(exception, records)
     about = About(
         format_path(scope),
         servers,
         client_of(scope),
-        application.crash,
+        crash,
         tuple(application.started.crashes),
         tuple(map(format_task, running)),
+        None if stuck is None else stuck.place,
+        hint,
     )
     return Transcript(application.conversation.recording, about)
-
-
-def belongs_to(
-    communicator: RecordingApplicationCommunicator, frame: FrameType
-) -> bool:
-    """Whether a frame is of a method of the communicator, or of this package."""
-    # Not by f_locals["self"]: before Python 3.13 that is a copy, kept by the frame, and
-    # would keep a communicator alive that the test drops.
-    code, cls = frame.f_code, cast(type, type(communicator))
-    return code.co_filename.startswith(_HERE) or code in _method_codes(cls)
-
-
-@functools.lru_cache
-def _method_codes(cls: type) -> frozenset[CodeType]:
-    """Return the code of every method of a class, and of what decorates it."""
-    codes = set()
-    for base in cls.__mro__:
-        for function in vars(base).values():
-            while type(function) is FunctionType:
-                codes.add(function.__code__)
-                function = getattr(function, "__wrapped__", None)
-    return frozenset(codes)

@@ -11,25 +11,13 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
 
 Direction = Literal["receive", "send"]
 #: How an application ends: on its own, also with a CancelledError although nobody has
 #: cancelled it; or because the test cancels it, or closes its coroutine.
 Outcome = Literal["returned", "raised", "cancelled itself", "cancelled", "forced"]
-
-
-class Record(NamedTuple):
-    """One event, as sent."""
-
-    #: The ASGI callable that the event passed through, as the application knows it:
-    #: the application receives what the test sends.
-    direction: Literal["receive", "send"]
-    #: The ASGI event: a read-only copy, if it is a mapping as ASGI requires.
-    event: Any
-    #: Seconds since the first event of the transcript.
-    seconds: float
 
 
 class Place(NamedTuple):
@@ -44,6 +32,33 @@ class Place(NamedTuple):
         return f"{self.file.removeprefix(here)}:{self.line}"
 
 
+#: Code, and the offset of an instruction in it. Not a frame, which would keep its local
+#: variables alive, and not the line, which takes long to find in a long function.
+RawPlace = tuple[CodeType, int]
+
+
+def resolve(place: RawPlace | None) -> Place | None:
+    if place is None:
+        return None
+    code, offset = place
+    lines = (line for start, end, line in code.co_lines() if start <= offset < end)
+    return Place(code.co_filename, next(lines, None) or code.co_firstlineno)
+
+
+class Record(NamedTuple):
+    """One event, as sent."""
+
+    #: The ASGI callable that the event passed through, as the application knows it:
+    #: the application receives what the test sends.
+    direction: Literal["receive", "send"]
+    #: The ASGI event: a read-only copy, if it is a mapping as ASGI requires.
+    event: Any
+    #: Seconds since the first event of the transcript.
+    seconds: float
+    #: The line of the project that sent it, or else of a library, or None.
+    place: Place | None = None
+
+
 class Crash(NamedTuple):
     """What an application, or a task that it started, has raised, and where."""
 
@@ -53,7 +68,7 @@ class Crash(NamedTuple):
 
 #: The fields of a Record, and the number of the task that sent the event if the
 #: application has started that task itself, else 0.
-RawRecord = tuple[Direction, Any, float, int]
+RawRecord = tuple[Direction, Any, float, RawPlace | None, int]
 
 
 class DenialResponse(NamedTuple):
@@ -98,8 +113,6 @@ class Recording:
     #: None until the application has ended.
     ending: Ending | None = None
     _start = 0.0
-    #: How many records have been searched for ``_answers``.
-    _searched = 0
 
     def __init__(self) -> None:
         #: When it was made, on the clock of now().
@@ -108,20 +121,43 @@ class Recording:
         self.records: list[RawRecord] = []
         self._answers: list[Mapping[str, Any]] = []
 
-    def add(self, direction: Direction, event: object, task: int = 0) -> None:
+    def add(
+        self,
+        direction: Direction,
+        event: object,
+        place: RawPlace | None = None,
+        task: int = 0,
+    ) -> None:
         now = self.now()
         if not self.records:
             self._start = now
-        self.records.append((direction, _copy_event(event), now - self._start, task))
+        copy = _copy_event(event)
+        self.records.append((direction, copy, now - self._start, place, task))
+        if direction == "send" and event_type(copy) in _ANSWERS:
+            self._answers.append(copy)
 
     def end(self, outcome: Outcome) -> None:
         seconds = self.now() - self._start if self.records else 0.0
         self.ending = Ending(len(self.records), seconds, outcome)
 
+    def sent_by_test(self) -> set[str]:
+        """Return the types of all events that the test has sent."""
+        return {
+            event_type(event)
+            for direction, event, *_ in self.records
+            if direction == "receive"
+        }
+
     @property
     def accepted(self) -> bool:
         """Whether the application has sent ``websocket.accept``."""
         return bool(self._sent("websocket.accept"))
+
+    @property
+    def frame_count(self) -> int:
+        """How many data frames the application has sent."""
+        sent = (event for direction, event, *_ in self.records if direction == "send")
+        return sum(event_type(event) == "websocket.send" for event in sent)
 
     @property
     def close(self) -> Mapping[str, Any] | None:
@@ -161,15 +197,7 @@ class Recording:
         return start, parts
 
     def _sent(self, *types: str) -> list[Mapping[str, Any]]:
-        """Return the events of these types that the application has sent.
-
-        Each record is searched once, and only when somebody asks: add() stays fast.
-        """
-        new = self.records[self._searched :]
-        self._searched += len(new)
-        for direction, event, *_ in new:
-            if direction == "send" and event_type(event) in _ANSWERS:
-                self._answers.append(event)
+        """Return the answers of these types that the application has sent."""
         return [event for event in self._answers if event_type(event) in types]
 
 

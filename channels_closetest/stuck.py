@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 import traceback
 from asyncio import Task, current_task
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from types import FrameType
+from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
 from weakref import ref
 
 from asgiref.sync import SyncToAsync
 from channels.consumer import AsyncConsumer
+from channels.layers import InMemoryChannelLayer
+from channels.security.websocket import OriginValidator
 from channels.utils import await_many_dispatch
 
-from .places import find_crash_place
+from .places import ENDS, find_crash_place, is_plumbing
 from .recording import Crash
 from .text.failures import Stuck
-
-#: The flags of code that runs in a task.
-_COROUTINES = (
-    inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
-)
 
 
 def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     """Return where an application, and the tasks that it has started, are waiting."""
-    tasks = [find_stack(task) for task in started.running()]
-    frames = list(_coroutine_frames(application.get_coro()))
+    chains = [list(coroutine_frames(task.get_coro())) for task in started.running()]
+    # A multiplexer runs consumers in tasks.
+    tasks = [_stack(chain) for chain in chains if not _waits_for_event(chain)]
+    frames = list(coroutine_frames(application.get_coro()))
+    if _waits_for_event(frames):
+        stuck = Stuck(True, tasks)
+    else:
+        stuck = _find_thread(frames)
+        stuck = stuck._replace(stacks=[*stuck.stacks, *tasks])
+    for frame in frames:
+        if frame.f_code is OriginValidator.__call__.__code__:
+            stuck = stuck._replace(refusal=_find_refusal(frame.f_locals))
+        if frame.f_code is AsyncConsumer.__call__.__code__:
+            groups, is_full = _find_groups(frame.f_locals["self"])
+            stuck = stuck._replace(groups=groups, is_channel_full=is_full)
+    return stuck
+
+
+def _find_thread(frames: list[FrameType]) -> Stuck:
+    """Return where an application is waiting, also in the thread that it waits for."""
     codes = [frame.f_code for frame in frames]
     if SyncToAsync.__call__.__code__ not in codes:
-        is_idle = _waits_for_event(frames)
-        return Stuck(is_idle, tasks if is_idle else [_stack(frames), *tasks])
+        return Stuck(False, [_stack(frames)])
     # asgiref runs a function (its local ``child``) in a thread. Show that thread's
     # frames.
     del frames[codes.index(SyncToAsync.__call__.__code__) + 1 :]
@@ -42,23 +57,41 @@ def find_stuck(application: Task[Any], started: StartedTasks) -> Stuck:
     busy: list[FrameType] = []
     for functions, in_thread in _thread_frames():
         if child is not None and child in functions:
-            return Stuck(False, [_stack([*frames, *in_thread]), *tasks])
+            return Stuck(False, [_stack([*frames, *in_thread])])
         busy += in_thread
-    return Stuck(False, [_stack(frames), *tasks], _stack(busy), child is not None)
+    return Stuck(False, [_stack(frames)], _stack(busy), child is not None)
+
+
+def _find_refusal(names: dict[str, Any]) -> tuple[str | None, Sequence[str]] | None:
+    """Return the origin that OriginValidator has refused, and what it allows."""
+    if "denier" not in names:
+        return None
+    origin = names["parsed_origin"]
+    allowed = tuple(map(str, names["self"].allowed_origins))
+    return None if origin is None else origin.geturl(), allowed
+
+
+def _find_groups(consumer: AsyncConsumer) -> tuple[Sequence[str] | None, bool]:
+    """Return the groups of a consumer, and whether its channel is full."""
+    layer = consumer.channel_layer
+    if type(layer) is not InMemoryChannelLayer:
+        return None, False
+    name = consumer.channel_name
+    groups = sorted(group for group, names in layer.groups.items() if name in names)
+    return groups, name in layer.channels and layer.channels[name].full()
 
 
 def find_stack(task: Task[Any]) -> traceback.StackSummary:
     """Return the await that a task is in."""
-    return _stack(_coroutine_frames(task.get_coro()))
+    return _stack(coroutine_frames(task.get_coro()))
 
 
 class StartedTasks:
     """The tasks that an application has started, and what they have raised.
 
     asyncio does not record who created a task, so this replaces the task factory of the
-    event loop while an application is running. It keeps no task alive, because asyncio
-    does not, either: a task that nobody holds may be garbage-collected, and then its
-    exception is logged.
+    event loop while an application is running. It keeps no running task alive, because
+    asyncio does not, either.
     """
 
     #: Limits what one application makes us remember.
@@ -66,11 +99,21 @@ class StartedTasks:
 
     #: How many tasks the application has started.
     count = 0
-    #: What they have raised.
+    #: Those that have failed. They are kept, so that asyncio logs later what nobody
+    #: retrieves.
+    failed: Sequence[Task[Any]] = ()
+    #: What they have raised, and where.
     crashes: Sequence[Crash] = ()
+    #: How many of them unseen() has looked at.
+    _seen = 0
     _tasks: Sequence[ref[Task[Any]]] = ()
-    _factory: _TaskFactory
+    #: What makes the tasks in the event loop of the application.
+    factory: TaskFactory
     _changed: Callable[[], None]
+
+    def __init__(self, communicator: object) -> None:
+        #: Weakly, because the event loop holds this.
+        self.communicator: ref[Any] = ref(communicator)
 
     def follow(
         self, start: Callable[[], Task[Any]], changed: Callable[[], None]
@@ -78,15 +121,15 @@ class StartedTasks:
         """Start and watch an application. ``changed`` is called when a task ends."""
         loop, self._changed = asyncio.get_running_loop(), changed
         factory: Any = loop.get_task_factory()
-        if type(factory) is not _TaskFactory:
-            factory = _TaskFactory(loop, factory)
+        if type(factory) is not TaskFactory:
+            factory = TaskFactory(loop, factory)
             loop.set_task_factory(factory)
-        self._factory = factory
-        return self._factory.begin(start, (ref(self), 0))
+        self.factory = factory
+        return self.factory.begin(start, (ref(self), 0))
 
     def start(self, make: Callable[[], Task[Any]]) -> Task[Any]:
         self.count += 1
-        task = self._factory.begin(make, (ref(self), self.count))
+        task = self.factory.begin(make, (ref(self), self.count))
         self._tasks = [*self._tasks, ref(task)][-self.LIMIT :]
         task.add_done_callback(self._ended)
         return task
@@ -97,7 +140,7 @@ class StartedTasks:
         The application itself is none, and neither is the task of asgiref from which
         a sync consumer sends.
         """
-        started, number = self._factory.current_origin()
+        started, number = self.factory.current_origin()
         return number if started is self else 0
 
     def running(self) -> list[Task[Any]]:
@@ -106,15 +149,24 @@ class StartedTasks:
 
     def leave(self, task: Task[Any]) -> None:
         """A task, or the application, has ended."""
-        self._factory.forget(ref(task))
+        self.factory.forget(ref(task))
 
     def _ended(self, task: Task[Any]) -> None:
         self.leave(task)
         exception = peek_exception(task)
-        if exception is not None:
-            crash = Crash(exception, find_crash_place(exception, None))
-            self.crashes = [*self.crashes, crash][-self.LIMIT :]
+        if exception is not None and len(self.failed) < self.LIMIT:
+            self.failed = [*self.failed, task]
+            crash = Crash(exception, find_crash_place(exception))
+            self.crashes = [*self.crashes, crash]
         self._changed()
+
+    def unseen(self) -> BaseException | None:
+        """Return the next exception that nobody has retrieved."""
+        for task in self.failed[self._seen :]:
+            self._seen += 1
+            if getattr(task, "_log_traceback"):
+                return peek_exception(task)
+        return None
 
 
 #: What has started a task: the application's tasks, and the number of the task among
@@ -123,12 +175,14 @@ _Origin = tuple[Callable[[], StartedTasks | None], int]
 _UNKNOWN: _Origin = (lambda: None, 0)
 
 
-class _TaskFactory:
+class TaskFactory:
     """Makes each task as the factory before it, and remembers who has started it."""
 
     #: What an eager task does before it is known: the task that makes it, and the
     #: origin of any other unknown task that runs meanwhile.
     beginning: tuple[Task[Any] | None, _Origin] = (None, _UNKNOWN)
+    #: How often a consumer of Channels has begun to wait for its next event.
+    changes = 0
 
     def __init__(self, loop: asyncio.AbstractEventLoop, before: Any) -> None:
         self.loop = loop
@@ -148,7 +202,10 @@ class _TaskFactory:
     ) -> Task[Any]:
         make = partial(self.before or _make_task, loop, coroutine, **kwargs)
         started, _ = self.current_origin()
-        if started is None or _is_called_by_channels():
+        if started is None:
+            return make()
+        if _is_called_by_channels():
+            self.changes += 1
             return make()
         return started.start(make)
 
@@ -181,10 +238,14 @@ class _TaskFactory:
         self.restore()
 
     def restore(self) -> None:
-        """Restore the factory before if no application of the loop is running."""
+        """Restore the factory before if no application of the loop runs or begins."""
         current: Any = self.loop.get_task_factory()
-        if not self.applications and current is self:
+        is_beginning = self.beginning[0] is not None
+        if not (self.applications or is_beginning) and current is self:
             self.loop.set_task_factory(self.before)
+
+
+ENDS.add(id(TaskFactory.__call__.__code__))  # which starts eager tasks
 
 
 def _make_task(loop: Any, coroutine: Any, **kwargs: Any) -> Task[Any]:
@@ -195,7 +256,7 @@ def _is_called_by_channels() -> bool:
     """Whether this is how a consumer waits for its next event."""
     # Instrumentation may stand in between, as plain functions.
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and not frame.f_code.co_flags & _COROUTINES:
+    while frame is not None and not frame.f_code.co_flags & inspect.CO_COROUTINE:
         frame = frame.f_back
     return frame is not None and frame.f_code is await_many_dispatch.__code__
 
@@ -218,52 +279,62 @@ def format_task(task: Task[Any]) -> str:
     return f"{name}(){where}"
 
 
-def find_source(application: Any, task: Task[Any] | None) -> tuple[str, int]:
-    """Return file and line of an application, as far as they can be found.
-
-    Of a consumer behind routers and middleware only while it is running.
-    """
-    if task is not None and not task.done():
-        for frame in _coroutine_frames(task.get_coro()):
-            if isinstance(frame.f_locals.get("self"), AsyncConsumer):
-                application = type(frame.f_locals["self"])
-    try:
-        # Channels lets the application of a consumer wrap its class.
-        source = inspect.unwrap(application)
-        file, (_, line) = inspect.getfile(source), inspect.getsourcelines(source)
-    except (OSError, TypeError):
-        return "<application>", 1
-    return file, line
-
-
 def _waits_for_event(frames: Sequence[FrameType]) -> bool:
     """Whether a consumer of Channels waits for its next event.
 
     While it handles an event, the task that has received it is done.
     """
-    for frame in frames:
+    tasks = receiving_tasks(frames)
+    return bool(tasks) and not any(task.done() for task in tasks)
+
+
+def receiving_tasks(frames: Sequence[FrameType]) -> Sequence[Task[Any]]:
+    """Return the tasks in which a consumer receives its events, from ASGI first.
+
+    There are none if it is not a consumer of Channels.
+    """
+    # The innermost: a handler may run another consumer.
+    for frame in reversed(frames):
         if frame.f_code is await_many_dispatch.__code__:
-            tasks = frame.f_locals.get("tasks", ())
-            return bool(tasks) and not any(task.done() for task in tasks)
-    return False
+            tasks: Sequence[Task[Any]] = frame.f_locals.get("tasks", ())
+            return tasks
+    return ()
 
 
 def _stack(frames: Iterable[FrameType]) -> traceback.StackSummary:
+    """Return the frames of the project and of libraries, if there are any."""
+    every = list(frames)
+    shown = [it for it in every if not is_plumbing(it.f_code.co_filename)] or every
     # The lines of source are looked up if somebody formats the stack.
     return traceback.StackSummary.extract(
-        ((frame, frame.f_lineno) for frame in frames), lookup_lines=False
+        ((frame, frame.f_lineno) for frame in shown), lookup_lines=False
     )
 
 
-def _coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
-    while True:
-        # Of a coroutine, or of a generator that stands for one.
-        frame = getattr(awaitable, "cr_frame", getattr(awaitable, "gi_frame", None))
-        if frame is None:
-            return
-        yield frame
-        is_coroutine = hasattr(awaitable, "cr_await")
-        awaitable = awaitable.cr_await if is_coroutine else awaitable.gi_yieldfrom
+def coroutine_frames(awaitable: Any) -> Iterator[FrameType]:
+    """Yield the frames of a chain of awaits, the outermost first."""
+    while awaitable is not None:
+        for frame, following in _CHAIN:
+            if getattr(awaitable, frame, None) is not None:
+                yield getattr(awaitable, frame)
+                awaitable = getattr(awaitable, following)
+                break
+        else:
+            # What stands in between has no attribute for it: a step of an async
+            # generator, or what the __await__() of a coroutine returns.
+            referents = gc.get_referents(awaitable)
+            behind = (it for it in referents if isinstance(it, _BEHIND))
+            awaitable = next(behind, None)
+
+
+#: The frame of a coroutine, of a generator that stands for one, or of an async
+#: generator, and what it awaits.
+_CHAIN = (
+    ("cr_frame", "cr_await"),
+    ("gi_frame", "gi_yieldfrom"),
+    ("ag_frame", "ag_await"),
+)
+_BEHIND = (CoroutineType, AsyncGeneratorType)
 
 
 def _thread_frames() -> Iterator[tuple[tuple[Any, ...], list[FrameType]]]:

@@ -27,11 +27,6 @@ TESTS = Path(__file__).parent
 LONG = 30
 #: A timeout in seconds for what certainly does not happen.
 SHORT = 0.05
-#: Timeouts to try in turn where one has to expire, but only after the application has
-#: done something, for which a busy machine needs longer.
-TIMEOUTS = (SHORT, 2, LONG)
-
-
 CommunicatorClass = type[WebsocketCommunicator]
 
 
@@ -167,7 +162,12 @@ def readable(shown: object) -> str:
         text,
     )
     text = text.replace(str(TESTS), "tests")
-    return re.sub(r"^ +\d+\.\d ms", "   0.0 ms", text, flags=re.MULTILINE)
+    text = re.sub(r"^ +\d+\.\d ms", "   0.0 ms", text, flags=re.MULTILINE)
+    # The lines that have sent the events, which tests/calls/test_places.py is about.
+    text = re.sub(r"^tests/\S+:\d+: ", "", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(   0\.0 ms  [<-][->] .*?) +\S+\.py:\d+$", r"\1", text, flags=re.MULTILINE
+    )
 
 
 def line_of(code: str, file: str) -> int:

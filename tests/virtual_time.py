@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import uvloop
+from asgiref.sync import sync_to_async
 
 Result = TypeVar("Result")
 
@@ -159,6 +160,9 @@ async def and_cancel_the_rest(coroutine: Coroutine[Any, Any, Result]) -> Result:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        # If a sync consumer sends just when the event loop is closed, its thread waits
+        # forever, and so does the next one that needs it.
+        await sync_to_async(lambda: None)()
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:

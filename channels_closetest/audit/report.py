@@ -3,131 +3,139 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
+from ..recording import Place
+from ..servers.rules import ServerName
 from ..text.values import count
 
-#: How many tests a group shows, and how many findings of a test.
-MAX_TESTS, MAX_FINDINGS = 10, 3
+# The sections, in alphabetical order.
+CRASH = "crashes that no test shows"
+EVERYWHERE = "on every server"
+SOMEWHERE = "on some servers"
+PARTLY = "only a part is lost"
+_HINT = " (use --servers to name the servers that you deploy on)"
+#: How many tests of an entry are named.
+_MAX_TESTS = 3
 
 
 class Found(NamedTuple):
-    """An event that some client does not receive as sent, or no client can send."""
+    """An undeliverable event, or a crash, or all of one kind at one line."""
 
-    #: The test: a node id of pytest, or a dotted name. None outside of all tests.
-    test: str | None
-    #: Where the test makes the call during which the event was sent.
+    section: str
+    #: The line that sent the event or raised. "" and 0 if there is none.
     file: str
     line: int
-    #: The path of the connection, and the event as a transcript shows it.
-    path: str
-    event: str
-    #: What was sent, what the client receives instead, and what to write instead.
+    #: What is wrong, what the client receives, and what to write instead.
     description: str
     outcome: str
     remedy: str
-    #: The servers that are concerned, and whether these are all that were asked about.
-    servers: Sequence[str]
-    is_on_every_server: bool
-    #: Whether the event is received, and only a part of it is not.
-    is_partial: bool
+    #: The names of the servers that are concerned.
+    servers: list[str]
+    #: The event as a transcript shows it, or the exception as a traceback does. Of
+    #: several, the first in alphabetical order.
+    event: str
+    #: The tests: node ids of pytest, or dotted names.
+    tests: list[str]
+    #: How often it was found.
+    count: int = 1  # type: ignore[assignment] # tuple.count() is not used
 
 
-#: The sections, by how much is lost.
-_EVERY_SERVER = "on every server"
-_SOME_SERVERS = "on some servers"
-_PARTIAL = "only a part is lost"
-_NAME_SERVERS = "use --servers to name the servers that you deploy on"
+class Report:
+    def __init__(self, servers: Sequence[ServerName] | None) -> None:
+        #: The servers that the command names. If it names none, communicators do.
+        self.servers = servers
+        #: The test of each communicator, or "" outside of all tests.
+        self.communicators: list[str] = []
+        #: The tests that have run in watched processes.
+        self.tests: list[str] = []
+        #: The tests that the runner of the first process has announced, wherever they
+        #: run.
+        self.announced: set[str] = set()
+        #: The values of each ``Found``.
+        self.findings: list[Iterable[object]] = []
 
+    @property
+    def unwatched_tests(self) -> set[str]:
+        return self.announced.difference(self.tests)
 
-class Report(NamedTuple):
-    #: The servers that the command has named, if it has named any.
-    servers: tuple[str, ...] | None
-    #: How many communicators the suite has made, and in how many tests.
-    communicators: int
-    tests: int
-    #: How many tests have run in processes that were not watched.
-    unwatched_tests: int
-    findings: Sequence[Found]
+    def entries(self) -> Iterator[Found]:
+        """Yield what was found by line, in the same order for each run."""
+        found = sorted(Found(*values) for values in self.findings)  # type: ignore
+        for _, same in groupby(found, lambda it: it[: Found._fields.index("event")]):
+            group = list(same)
+            tests = sorted({test for it in group for test in it.tests})
+            yield group[0]._replace(tests=tests, count=len(group))
 
     def as_json(self) -> str:
-        sections = self._sections().items()
-        return json.dumps(
-            {
-                **self._asdict(),
-                "findings": [
-                    {"section": section, **found._asdict()}
-                    for section, groups in sections
-                    for group in groups
-                    for found in group
-                ],
-            },
-            indent=2,
-        )
+        report = {
+            "version": 1,
+            "servers": self.servers,
+            "communicators": len(self.communicators),
+            "tests": len({*self.communicators} - {""}),
+            "unwatched_tests": len(self.unwatched_tests),
+            "findings": [
+                {**it._asdict(), "file": it.file or None, "line": it.line or None}
+                for it in self.entries()
+            ],
+        }
+        return json.dumps(report, indent=2)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        found = "nothing found"
-        if self.findings:
-            tests = count(_test_count(self.findings), "test")
-            found = f"{count(len(self.findings), 'finding')} in {tests}"
-        communicators = count(self.communicators, "communicator")
-        tests_with = count(self.tests, "test")
-        yield f"channels_closetest: {found}. {communicators} watched in {tests_with}."
+        entries, found = list(self.entries()), "nothing found"
+        if entries:
+            found = f"{count(len(entries), 'finding')} in {_count_tests(entries)}"
+        watched = f"{count(len(self.communicators), 'communicator')} watched"
+        watched += f" in {count(len({*self.communicators} - {''}), 'test')}."
+        if not self.communicators:
+            found, watched = "nothing was watched", f"0 communicators. {self._cause()}"
+        yield f"channels_closetest: {found}. {watched}"
         if self.unwatched_tests:
-            yield (
-                f"{count(self.unwatched_tests, 'test')} not watched, in processes that"
-                " this one has not forked: run them in one process."
-            )
-        for section, groups in self._sections().items():
-            all_found = [found for group in groups for found in group]
-            is_everywhere = all(found.is_on_every_server for found in all_found)
-            hint = "" if is_everywhere or self.servers else f" ({_NAME_SERVERS})"
-            yield f"\n{section.capitalize()}{hint}:"
-            for group in groups:
-                yield from _group_lines(group)
+            tests = count(len(self.unwatched_tests), "test")
+            yield f"{tests} not watched, in processes that could not join."
+        for section, group in groupby(entries, lambda entry: entry.section):
+            needs_servers = section in (SOMEWHERE, PARTLY) and not self.servers
+            yield f"\n{section.capitalize()}{_HINT * needs_servers}:"
+            is_short = needs_servers and section == PARTLY
+            yield from (_short_lines if is_short else _entry_lines)(group)
 
-    def _sections(self) -> dict[str, list[list[Found]]]:
-        """Return the findings by section and by what to write instead."""
-        sections: dict[str, dict[tuple[str, str], list[Found]]] = {
-            section: {} for section in (_EVERY_SERVER, _SOME_SERVERS, _PARTIAL)
-        }
-        for found in self.findings:
-            if found.is_partial:
-                section = _PARTIAL
-            else:
-                section = _EVERY_SERVER if found.is_on_every_server else _SOME_SERVERS
-            group = sections[section].setdefault((found.description, found.remedy), [])
-            group.append(found)
-        return {
-            section: sorted(groups.values(), key=_test_count, reverse=True)
-            for section, groups in sections.items()
-            if groups
-        }
+    def _cause(self) -> str:
+        if not self.tests and not self.announced:
+            return "No test has run: are all of them deselected?"
+        tests = count(len({*self.tests}), "watched test")
+        return (
+            f"{tests} started no WebsocketCommunicator of channels.testing, or were"
+            " async in a unittest.TestCase, which does not await them."
+        )
 
 
-def _test_count(group: Sequence[Found]) -> int:
-    return len({found.test for found in group} - {None})
+def _count_tests(entries: Iterable[Found]) -> str:
+    return count(len({test for entry in entries for test in entry.tests}), "test")
 
 
-def _group_lines(group: Sequence[Found]) -> Iterator[str]:
-    first = group[0]
-    yield f"\n  {first.description} ({count(_test_count(group), 'test')})"
-    yield f"  {first.remedy}."
-    by_test: dict[str | None, Counter[str]] = {}
-    for found in group:
-        sent = f"{found.event} on {found.path}"
-        line = f"{found.file}:{found.line}: {sent}: {found.outcome}"
-        by_test.setdefault(found.test, Counter())[line] += 1
-    for test, lines in list(by_test.items())[:MAX_TESTS]:
-        yield f"    {test or 'outside of all tests'}"
-        for line, times in list(lines.items())[:MAX_FINDINGS]:
-            yield f"      {line}{f' ({times} times)' if times > 1 else ''}"
-        if len(lines) > MAX_FINDINGS:
-            yield f"      and {len(lines) - MAX_FINDINGS} more"
-    if len(by_test) > MAX_TESTS:
-        yield f"    and {count(len(by_test) - MAX_TESTS, 'more test')}, see --json"
+def _entry_lines(entries: Iterable[Found]) -> Iterator[str]:
+    for entry in entries:
+        place = str(Place(entry.file, entry.line)) if entry.file else "(no line)"
+        yield f"\n  {place}  {entry.event}: {entry.outcome}"
+        yield f"    {entry.description[0].upper()}{entry.description[1:]}."
+        yield f"    {entry.remedy}."
+        tests = entry.tests
+        times = f", {count(entry.count, 'time')}" if entry.count > len(tests) else ""
+        where = f"{count(len(tests), 'test')}{times}:" if tests else f"no test{times}"
+        yield f"    {where}"
+        yield from (f"      {test}" for test in tests[:_MAX_TESTS])
+        if len(tests) > _MAX_TESTS:
+            yield f"      and {len(tests) - _MAX_TESTS} more"
+
+
+def _short_lines(entries: Iterable[Found]) -> Iterator[str]:
+    groups: dict[str, list[Found]] = {}
+    for entry in entries:
+        groups.setdefault(f"{entry.description}: {entry.outcome}", []).append(entry)
+    for text, group in sorted(groups.items()):
+        yield f"\n  {text} ({count(len(group), 'line')}, {_count_tests(group)})"

@@ -83,16 +83,37 @@ class Connection:
         self.close_code = int.__index__(code) if is_int else code
         self.close_reason = reason
 
+    # What a server does instead of delivering an event, or before that.
+
+    def begin_denial(self, event: Event) -> Event:
+        # Before the body is complete.
+        self.status = self.denial_status
+        return event
+
+    def close_with_1011(self, event: Event) -> Event | None:
+        # A server that reports an exception so does what close(1011) asks for.
+        code = event.get("code") if event_type(event) == "websocket.close" else None
+        if issubclass(type(code), int) and code == 1011:
+            return event
+        self.close(1011)
+        return None
+
+    def answer(self, event: Event) -> None:
+        # 1006 stands for a client that has vanished, and receives no answer.
+        self.close(1006 if event.get("code") == 1006 else 1000)
+
+    def echo(self, event: Event) -> None:
+        self.close(event.get("code", 1005), event.get("reason") or "")
+
 
 class Client(NamedTuple):
     """What the client, which is the test, has sent so far."""
 
     #: The subprotocols that it has offered.
     offered: tuple[str, ...]
-    #: Whether its request is one that a client can make.
-    has_valid_headers: bool = True
-    has_lower_case_headers: bool = True
-    has_absolute_path: bool = True
+    #: The headers and the path of its request.
+    headers: tuple[Any, ...] = ()
+    path: Any = None
     #: How often it has sent ``websocket.connect``.
     connects: int = 0
     has_disconnected: bool = False
@@ -123,29 +144,13 @@ def offered_subprotocols(scope: Any) -> tuple[str, ...]:
 
 def client_of(scope: Any) -> Client:
     """Return the client that has made a request, before it has sent anything."""
-    client = Client(offered_subprotocols(scope))
     with contextlib.suppress(Exception):  # a scope of the test's own making
-        headers, path = _listed(scope, "headers"), scope.get("path")
-        is_valid = not headers or not are_invalid_headers(headers)
-        client = client._replace(
-            has_valid_headers=is_valid,
-            has_lower_case_headers=not is_valid
-            or all(name == name.lower() for name, _ in headers),
-            has_absolute_path=not isinstance(path, str) or path.startswith("/"),
-        )
-    return client
+        headers = tuple(_listed(scope, "headers"))
+        return Client(offered_subprotocols(scope), headers, scope.get("path"))
+    return Client(())
 
 
 def _listed(scope: Any, key: str) -> Any:
     """Return what can be iterated over again, which the application does."""
     value = scope.get(key)
     return value if issubclass(type(value), (list, tuple, Mapping)) else ()
-
-
-def are_invalid_headers(headers: object) -> bool:
-    return not isinstance(headers, (list, tuple)) or not all(
-        isinstance(header, (list, tuple))
-        and len(header) == 2
-        and all(isinstance(part, bytes) for part in header)
-        for header in headers
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from ..recording import Direction, Ending, RawRecord, event_type, read_only
+from ..recording import Ending, Place, RawRecord, event_type, read_only, resolve
 from .connection import Client, Connection, Event
 from .rules import (
     CLIENT_CLOSES,
@@ -52,10 +52,18 @@ class Undeliverable(NamedTuple):
     outcome: str
     #: What to write instead. Empty for what is lost because of an earlier finding.
     remedy: str
+    #: The line of the project that sent it, or else of a library, or None.
+    place: Place | None = None
 
 
 class UndeliverableWarning(UserWarning):
-    """A test read a frame that reaches no client: it was sent before ``accept()``."""
+    """A test read a frame that reaches no client: it was sent before ``accept()``.
+
+    Issued by ``connect()``, at the line that calls it. To ignore it, use the filter of
+    pytest ``ignore::channels_closetest.UndeliverableWarning``, or
+    ``warnings.simplefilter("ignore", UndeliverableWarning)``: the option ``-W`` of
+    Python cannot name it. With ``strict``, ``connect()`` raises instead.
+    """
 
 
 class Finding(NamedTuple):
@@ -101,13 +109,9 @@ class Replay:
         return self._connections[self.servers[0]]
 
     def client_view(self) -> ClientView:
-        connection = self.connection
+        it = self.connection
         return ClientView(
-            connection.status,
-            connection.subprotocol,
-            connection.messages[:],
-            connection.close_code,
-            connection.close_reason,
+            it.status, it.subprotocol, it.messages[:], it.close_code, it.close_reason
         )
 
     def undeliverable(self) -> list[Undeliverable]:
@@ -130,7 +134,7 @@ class Replay:
         self._records = records
         while self._position < until:
             self._end_if_reached(ending)
-            self._process(*records[self._position])
+            self._process(records[self._position])
             self._position += 1
         self._end_if_reached(ending)
 
@@ -147,9 +151,8 @@ class Replay:
                 effects = raises if ending.outcome == "raised" else returns
                 getattr(effects, server).apply(connection, {})
 
-    def _process(
-        self, direction: Direction, event: Any, seconds: float, task: int
-    ) -> None:
+    def _process(self, record: RawRecord) -> None:
+        direction, event, _, _, task = record
         kind = event_type(event)
         match direction, kind:
             case "receive", "websocket.connect":
@@ -175,7 +178,7 @@ class Replay:
             for rule in rules:
                 if rest is None or not self._applies(rule, rest):
                     continue
-                effect: Effect = getattr(rule, server)
+                effect: Effect = getattr(rule.effects, server)
                 if effect.is_error and task:
                     connection.failed_tasks.add(task)
                     effect = failed_task
@@ -222,18 +225,20 @@ class Replay:
     def _incomplete_denial(self) -> list[Finding]:
         [rule] = RULES["denial"][NO_END]
         effects: _Effects = {
-            server: getattr(rule, server)
+            server: getattr(rule.effects, server)
             for server, connection in self._connections.items()
             if connection.phase == "denial"
         }
         return [self._finding(self._denial, rule, effects)] if effects else []
 
     def _finding(self, position: int, rule: Rule, effects: _Effects) -> Finding:
-        direction, event, *_ = self._records[position]
+        direction, event, _, place, _ = self._records[position]
         remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy(event)
         return Finding(
             position,
-            Undeliverable(read_only(event), self._outcome(rule, effects), remedy),
+            Undeliverable(
+                read_only(event), self._outcome(rule, effects), remedy, resolve(place)
+            ),
             rule.description,
             tuple(effects),
             is_everywhere=len(effects) == len(self._connections),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from traceback import StackSummary
 from typing import Any, NamedTuple
 
-from ..recording import Crash, DenialResponse, Recording, close_code, event_type
+from ..recording import Crash, DenialResponse, Place, Recording, close_code, event_type
 from ..servers.replay import Finding, Undeliverable
 from .values import count, format_event, format_exception, format_value
 
@@ -25,10 +25,6 @@ _EXPECTED = {
     "receive_from": "a data frame",
     "receive_json_from": "a data frame",
 }
-
-
-#: The fields of a Call: most calls do not fail.
-RawCall = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any], float]
 
 
 class Call(NamedTuple):
@@ -76,6 +72,18 @@ class Stuck(NamedTuple):
     #: busy with something else or cannot be identified.
     threads: StackSummary | None = None
     is_thread_known: bool = True
+    #: The groups that the consumer is in, where the channel layer can tell.
+    groups: Sequence[str] | None = None
+    is_channel_full: bool = False
+    #: The origin that OriginValidator refuses, and what it allows.
+    refusal: tuple[str | None, Sequence[str]] | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """Where the application, or the first of its tasks, is waiting."""
+        innermost = [frame for stack in self.stacks for frame in stack[-1:]]
+        places = (Place(it.filename, it.lineno or 0) for it in innermost)
+        return next(places, None)
 
 
 class Failure(NamedTuple):
@@ -107,7 +115,11 @@ class Failure(NamedTuple):
         wanted = f"Waiting for: {expected}. Received: {self._received()}."
         ending = self.recording.ending
         if ending is None or ending.is_interrupted:
-            return f"{self.call} timed out{self.call.after}. {wanted}\n{self._where()}"
+            # The cause comes first, for the summary of pytest.
+            cause, details = self._where()
+            return (
+                f"{self.call} timed out{self.call.after}: {cause}. {wanted}\n{details}"
+            )
         if self.crash is not None:
             # Otherwise the exception itself would have been raised.
             how = f"the application has raised {format_exception(*self.crash)}"
@@ -115,9 +127,12 @@ class Failure(NamedTuple):
                 "Your receive_output() hides this exception: call"
                 " super().receive_output() to raise it."
             )
-        elif "websocket.disconnect" in self._sent_by_test():
+        elif "websocket.disconnect" in self.recording.sent_by_test():
             how = "the test has disconnected"
             advice = "A communicator is one connection: create another one."
+        elif self.call.name == "connect":
+            how = "the application has returned without an answer"
+            advice = "Call accept() or close() before it returns."
         else:
             how = "the application has returned"
             advice = "Send before it returns, or before a handler raises StopConsumer."
@@ -137,69 +152,83 @@ class Failure(NamedTuple):
             return count(self.events, "other event")
         return "nothing"
 
-    def _sent_by_test(self) -> set[str]:
-        records = self.recording.records
-        return {
-            event_type(it) for direction, it, *_ in records if direction == "receive"
-        }
-
-    def _where(self) -> str:
+    def _where(self) -> tuple[str, str]:
+        """Return where the application is, in short, and what to do about it."""
         stuck = self.stuck
         if self._is_forced():
-            return format_suppressing(self.suppressing, has_stopped=True)
+            details = format_suppressing(self.suppressing, has_stopped=True)
+            return "the application suppresses CancelledError", details
         if stuck is None:
-            return "The application has not been started.\nCall connect() first."
-        parts = [
-            f"A task that the application started has raised {format_exception(*it)}."
-            for it in self.crashed_tasks
-        ]
+            return "the application has not been started", "Call connect() first."
+        failed = [f"has raised {format_exception(*it)}" for it in self.crashed_tasks]
+        parts = [f"A task that the application started {it}." for it in failed]
+        if stuck.is_channel_full:
+            parts.append("Its channel is full: it misses what is sent to its groups.")
         if stuck.stacks:
             parts.append(_format_stacks(stuck))
-        elif parts:
-            parts.append("The consumer is idle. Fix that task first.")
+        elif failed:
+            parts.append("The application is idle. Fix that task first.")
         else:
-            parts.append(f"The consumer is idle: it {self._why_idle()}")
-        return "\n".join(parts)
+            cause, advice = self._why_idle(stuck)
+            return f"the application {cause}", advice
+        where = f"the application waits at {stuck.place}"
+        if stuck.threads is not None:
+            where = "the application waits for a thread"
+        cause = f"a task that the application started {failed[0]}" if failed else where
+        return cause, "\n".join(parts)
 
     def _is_forced(self) -> bool:
         ending = self.recording.ending
         return ending is not None and ending.outcome == "forced"
 
-    def _why_idle(self) -> str:
-        """Return why a consumer that waits for events sends nothing more."""
+    def _why_idle(self, stuck: Stuck) -> tuple[str, str]:
+        """Return why an application that waits for events sends nothing more."""
         denial, close = self.recording.denial_response, self.recording.close
-        if "websocket.connect" not in self._sent_by_test():
-            return "has not received websocket.connect.\nCall connect() first."
-        if self.recording.denial_in_progress:
-            return (
-                "has started a denial response and not completed it.\n"
-                "Send a websocket.http.response.body without more_body."
+        if "websocket.connect" not in self.recording.sent_by_test():
+            return "has not received websocket.connect", "Call connect() first."
+        if stuck.refusal is not None:
+            origin, allowed = stuck.refusal
+            has = (
+                "has no origin header" if origin is None else f"has the origin {origin}"
             )
+            return (
+                f"was not called: the scope {has}, and OriginValidator refuses that",
+                f'Pass headers=[(b"origin", ...)] to the communicator. Allowed are:'
+                f" {', '.join(allowed)}.",
+            )
+        if self.recording.denial_in_progress:
+            cause = "has started a denial response and not completed it"
+            return cause, "Send a websocket.http.response.body without more_body."
         if denial is not None:
-            status = format_value(denial.status)
-            return f"has denied the handshake with HTTP {status}.\nSee denial_response."
+            cause = f"has denied the handshake with HTTP {format_value(denial.status)}"
+            return cause, "See denial_response."
         if close is not None:
             return (
-                f"has closed with {format_value(close_code(close))}.\n"
-                "The test has already received the close; nothing can follow it."
+                f"has closed with {format_value(close_code(close))}",
+                "The test has already received the close; nothing can follow it.",
             )
         if not self.recording.accepted:
-            return (
-                "has not responded to the handshake.\n"
-                "Call accept() or close() in its connect()."
-            )
+            cause = "is idle and has not responded to the handshake"
+            return cause, "Call accept() or close() in its connect()."
+        cause = "is idle: it has handled every event that it received"
         if self.call.name == "wait_closed":
             return (
-                "has handled every event that it received.\n"
+                cause,
                 "Call close() in one of its handlers, send it an event after which it"
-                " closes, or call disconnect() to close from the side of the client."
+                " closes, or call disconnect() to close from the side of the client.",
             )
         return (
-            "has handled every event that it received.\n"
-            "Send from one of its handlers, or send it an event that it answers. If it"
-            " waits for group_send(), compare the name of the group: a message reaches"
-            " only the channels that are in the group when it is sent."
+            cause,
+            f"{_format_groups(stuck)}{self._read()}Send from one of its handlers, or"
+            " send it an event that it answers.",
         )
+
+    def _read(self) -> str:
+        sent = self.recording.frame_count
+        if not sent or self.queued:
+            return ""
+        frames = count(sent, "data frame")
+        return f"It has sent {frames}, and the test has received all. "
 
     def cancelled(self) -> str:
         """Return why the application was cancelled before this call."""
@@ -233,9 +262,17 @@ class Failure(NamedTuple):
         )
 
 
+def _format_groups(stuck: Stuck) -> str:
+    if not stuck.groups:
+        return ""
+    names = format_value(", ".join(stuck.groups))
+    return f"It is in the groups {names}: a message to another does not reach it.\n"
+
+
 def _format_stacks(stuck: Stuck) -> str:
-    text = ""
-    whose = "The consumer has a task that is" if stuck.is_idle else "The application is"
+    text, whose = "", "The application is"
+    if stuck.is_idle:
+        whose = "The application has a task that is"
     for stack in stuck.stacks:
         frames = "".join(stack.format())
         text += f"{whose} waiting here (most recent call last):\n{frames}"
@@ -279,6 +316,26 @@ def format_no_match(event: object, frames: int) -> str:
     )
 
 
+def format_busy(call: Call, stuck: Stuck, other: str) -> str:
+    """Return that an application is not idle: at the path ``other``, or the own one."""
+    whose = "the application"
+    if other:
+        whose = f"the application of another communicator, {other},"
+    return (
+        f"{call} timed out{call.after}: {whose} is busy. Nothing is cancelled.\n"
+        f"{_format_stacks(stuck)} To wait for one frame, use receive_until()."
+    )
+
+
+def format_no_frame(event: object) -> str:
+    is_close = event_type(event) == "websocket.close"
+    call = "wait_closed()" if is_close else "receive_output()"
+    return (
+        "receive_all() expected data frames, but the application sent"
+        f" {format_event(event)}.\nReceive that with {call}."
+    )
+
+
 def format_denied(denial: DenialResponse) -> str:
     status = format_value(denial.status)
     return (
@@ -288,9 +345,12 @@ def format_denied(denial: DenialResponse) -> str:
 
 
 def format_undeliverable(found: Undeliverable) -> str:
-    return f"{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
+    where = "" if found.place is None else f"{found.place}: "
+    return f"{where}{format_event(found.event)}\n  {found.outcome}.\n  {found.remedy}."
 
 
+#: How many findings ``strict`` shows.
+_SHOWN = 10
 #: What ``strict`` fails on, by whether the test has sent it.
 _STRICT = {
     False: "the application sent something that some clients do not receive as sent.",
@@ -304,7 +364,10 @@ def format_strict(findings: Sequence[Finding], has_named_servers: bool) -> str:
     for is_from_test, headline in _STRICT.items():
         found = [it.undeliverable for it in findings if it.is_from_test == is_from_test]
         if found:
-            parts += [f"strict: {headline}", *map(format_undeliverable, found)]
+            shown = map(format_undeliverable, found[:_SHOWN])
+            parts += [f"strict: {headline}", *shown]
+            if len(found) > _SHOWN:
+                parts.append(f"and {len(found) - _SHOWN} more, in undeliverable.")
     if not has_named_servers and not all(it.is_everywhere for it in findings):
         parts.append(
             "Not every server does that. To check only those that you deploy on, set"

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import traceback
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..recording import (
     Crash,
     Ending,
     Outcome,
+    Place,
+    RawRecord,
     Record,
     Recording,
     close_code,
     event_type,
     read_only,
+    resolve,
 )
 from ..servers.connection import Client, Connection
 from ..servers.replay import Replay
-from .values import PAYLOAD_WIDTH, count, format_event, format_exception, format_value
+from .hints import format_hint
+from .values import count, format_event, format_exception, format_place, format_value
 
+#: How many characters a line has at most, and the columns before the event and before
+#: its content.
+_LINE_WIDTH, _EVENT, _CONTENT = 99, 16, 11
 #: How many events a note on an exception shows from the start, and from the end.
 NOTE_HEAD, NOTE_TAIL = 10, 20
 
@@ -38,6 +43,10 @@ class About(NamedTuple):
     crashed_tasks: tuple[Crash, ...] = ()
     #: The tasks that the application has started, and that outlive it.
     running_tasks: tuple[str, ...] = ()
+    #: Where the application was waiting when a call cancelled it.
+    cut_off: Place | None = None
+    #: What the exception that carries the transcript tells.
+    hint: str = ""
 
 
 class Transcript:
@@ -57,9 +66,12 @@ class Transcript:
     def records(self) -> tuple[Record, ...]:
         """The events, in order."""
         return tuple(
-            Record(direction, read_only(event), seconds)
-            for direction, event, seconds, _ in self._recording.records[: self._length]
+            Record(direction, read_only(event), seconds, resolve(place))
+            for direction, event, seconds, place, _ in self._raw_records()
         )
+
+    def _raw_records(self) -> list[RawRecord]:
+        return self._recording.records[: self._length]
 
     def __repr__(self) -> str:
         return f"<Transcript of {self._about.path}: {self._length} events>"
@@ -81,44 +93,54 @@ class Transcript:
             outcome = finding.undeliverable.outcome
             outcomes.setdefault(finding.position, []).append(outcome)
         yield about.path
-        records = self._recording.records[: self._length]
-        for position, (direction, event, seconds, _) in enumerate(records):
-            if position in left_out:
-                continue
+        shown = [
+            (position, *record)
+            for position, record in enumerate(self._raw_records())
+            if position not in left_out
+        ]
+        places = {it: format_place(resolve(it)) for *_, it, _ in shown}
+        longest = max(map(len, places.values()), default=0)
+        width = _LINE_WIDTH - _EVENT - len("  ") - longest
+        events = [self._format(event, width) for _, _, event, *_ in shown]
+        width = max(map(len, events), default=0)
+        for (position, direction, _, seconds, place, _), event in zip(shown, events):
             if left_out and position == left_out.stop:
                 yield f"{'...':>8}      {len(left_out)} more events"
             if ending is not None and ending.position <= position:
                 yield from self._ending_lines(ending)
                 ending = None
             arrow = "->" if direction == "receive" else "<-"
-            line = f"{seconds * 1000:8.1f} ms  {arrow} {self._format(event)}"
-            if position in outcomes:
-                line = f"{line:<48}  !! {'; '.join(outcomes[position])}"
-            yield line
+            when = f"{seconds * 1000:8.1f} ms"
+            yield f"{when}  {arrow} {event:<{width}}  {places[place]}".rstrip()
+            for outcome in outcomes.get(position, ()):
+                yield f"{'':{_EVENT}}!! {outcome}"
         if ending is not None:
             yield from self._ending_lines(ending)
         for crash in about.crashed_tasks:
             yield f"{'':14}a task of the application raised {format_exception(*crash)}"
         for task in about.running_tasks:
             yield f"{'':14}still running: {task}"
+        if about.hint:
+            yield f"{'':14}{about.hint}"
         seen = format_connection(replay.connection)
         yield f"a client of {about.servers[0].capitalize()} sees: {seen}"
 
-    def _format(self, event: object) -> str:
-        shown = format_event(event, width=10)
-        names = list(map(format_value, self._about.client.offered))
+    def _format(self, event: object, width: int) -> str:
+        width -= _CONTENT
+        shown = format_event(event, _CONTENT - 1, width)
+        names = ", ".join(map(format_value, self._about.client.offered))
         if names and event_type(event) == "websocket.connect":
-            offered = ", ".join(names)
-            if len(offered) > PAYLOAD_WIDTH and len(names) > 1:
-                offered = f"{names[0]} and {len(names) - 1} more"
-            shown = f"{shown:<10} subprotocols {offered}"
+            offered = format_value(names, width - len("subprotocols "))
+            shown = f"{shown:<{_CONTENT - 1}} subprotocols {offered}"
         return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
         crash, happened, hint = self._about.crash, _OUTCOMES[ending.outcome], ""
         if crash is not None:
             happened = f"raised {format_exception(*crash)}"
-            hint = format_hint(crash.exception)
+            hint = format_hint(crash.exception, self._raw_records())
+        elif ending.is_interrupted and self._about.cut_off is not None:
+            happened += f" at {self._about.cut_off}"
         yield f"{ending.seconds * 1000:8.1f} ms  the application {happened}"
         if hint:
             yield f"{'':14}{hint}"
@@ -187,70 +209,6 @@ def add_transcript(
         note = TranscriptNote()
         notes.append(note)
     note.add(transcript, failed)
-
-
-#: The keys that servers or middleware add to the scope: who adds them, and a value for
-#: a test.
-SCOPE_KEYS = {
-    "user": ("AuthMiddlewareStack", "user"),
-    "session": ("SessionMiddlewareStack", "session"),
-    "cookies": ("CookieMiddleware", "{}"),
-    "url_route": ("URLRouter", '{"args": (), "kwargs": {}}'),
-    "client": ("a server", '["127.0.0.1", 50000]'),
-    "server": ("a server", '["127.0.0.1", 8000]'),
-}
-
-
-#: The modules whose functions call an application, which they name so.
-_CALLERS = ("asgiref.compatibility", "channels.routing")
-
-
-def format_hint(exception: BaseException) -> str:
-    """Return what the test has forgotten, if that is why the application raised."""
-    cls = type(exception)
-    if cls.__name__ == "InvalidChannelLayerError" or (
-        type(exception) is AttributeError
-        and exception.obj is None
-        and str(exception.name).startswith("group_")
-    ):
-        return (
-            "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
-        )
-    if cls is TypeError:
-        for frame, _ in traceback.walk_tb(exception.__traceback__):
-            if frame.f_globals.get("__name__") not in _CALLERS:
-                continue
-            called: Any = frame.f_locals.get("application")
-            if issubclass(type(called), type) and hasattr(called, "as_asgi"):
-                name = called.__name__
-                return f"{name} is a class, not an application: pass {name}.as_asgi()"
-    key = exception.args[0] if cls is KeyError and exception.args else ""
-    if (
-        type(key) is not str
-        or key not in SCOPE_KEYS
-        or not _scopes_lack(key, exception)
-    ):
-        return ""
-    source, example = SCOPE_KEYS[key]
-    return (
-        f"the scope has no {key!r}, which {source} adds: use that, or set"
-        f' communicator.scope["{key}"] = {example}'
-    )
-
-
-def _scopes_lack(key: str, exception: BaseException) -> bool:
-    """Whether no scope of the application that raised has a key.
-
-    There may be several, because middleware copies the scope.
-    """
-    scopes: list[Any] = []
-    for frame, _ in traceback.walk_tb(exception.__traceback__):
-        # An object of the application's own making may raise.
-        with contextlib.suppress(Exception):
-            owner: Any = frame.f_locals.get("self")
-            scopes += [frame.f_locals.get("scope"), getattr(owner, "scope", None)]
-    found = [scope for scope in scopes if type(scope) is dict]
-    return bool(found) and not any(key in scope for scope in found)
 
 
 def format_connection(connection: Connection) -> str:

@@ -1,63 +1,36 @@
-"""``python -m channels_closetest``, run on the suites in ``tests/audit/suites``."""
+"""``python -m channels_closetest`` and ``pytest --closetest``, run on ``suites``."""
 
-import ast
 import json
-import multiprocessing
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from channels_closetest.audit.collect import VARIABLE, Audit
-from tests.tools.readme import environment, start_project
+from channels_closetest.audit import VARIABLE
+from tests.tools.readme import README, environment, start_project
 
 SUITES = Path(__file__).with_name("suites")
 
+COMMAND = ("-m", "channels_closetest")
 #: How a suite is run. Each is completed by the names of modules, or of files.
 DJANGO = ("manage.py", "test")
-PARALLEL = (*DJANGO, "--parallel=2")
 UNITTEST = ("-m", "unittest")
 # Without pytest-asyncio, which some versions of it only keep quiet in a configuration.
-PYTEST = (
-    "-m",
-    "pytest",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:asyncio",
-    "-p",
-    "no:hypothesispytest",
-)
-XDIST = (*PYTEST, "-n", "2")
-RUNNERS = {
-    "unittest": UNITTEST,
-    "django": DJANGO,
-    "django-parallel": PARALLEL,
-    "pytest": PYTEST,
-    "pytest-xdist": XDIST,
-}
-each_runner = pytest.mark.parametrize(
-    "runner",
-    [
-        pytest.param(
-            runner,
-            id=name,
-            marks=pytest.mark.skipif(
-                runner is PARALLEL and multiprocessing.get_start_method() != "fork",
-                reason="Since Python 3.14, Django does not fork",
-            ),
-        )
-        for name, runner in RUNNERS.items()
-    ],
-)
+PLUGINS = ("no:cacheprovider", "no:asyncio", "no:hypothesispytest")
+PYTEST = ("-m", "pytest", *(f"-p{plugin}" for plugin in PLUGINS))
+#: Outside of a project, where the package may not be installed.
+WITHOUT_DJANGO = (*PYTEST, "-pno:django", "-pchannels_closetest.audit.pytest_plugin")
+XDIST = (*PYTEST, "-n2", "--dist")
+#: The options that select a test without findings.
+CLEAN = ("-k", "nothing_is_lost")
+#: Beside the project, in which nothing may change.
+COVERAGE = ("-m", "coverage", "run", "--data-file=../of_the_suite")
 
 
 class Result(NamedTuple):
@@ -74,25 +47,44 @@ class Result(NamedTuple):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create a project whose tests are the suites, with the package installed in it."""
     directory = tmp_path_factory.mktemp("project")
     start_project(directory)
-    package = directory / "tests" / "audit" / "suites"
-    package.mkdir(parents=True)
+    package = shutil.copytree(SUITES, directory / "tests" / "audit" / "suites")
     for parent in package.parents[:2]:
         (parent / "__init__.py").touch()
-    for path in SUITES.glob("*.py"):
-        shutil.copy(path, package / path.name.replace("suite_", "test_"))
+    (directory / "parallel.py").write_text(PARALLEL)
+    setup = README.with_name("setup.cfg").read_text()
+    [entry_point] = re.findall(r"\npytest11 =\s+(.+)", setup)
+    installed = directory / "channels_closetest-0.dist-info"
+    installed.mkdir()
+    (installed / "entry_points.txt").write_text(f"[pytest11]\n{entry_point}\n")
+    (installed / "METADATA").write_text("Name: channels-closetest\nVersion: 0\n")
+    # pytest rewrites the assertions of what the distribution of a plugin contains.
+    (installed / "RECORD").write_text("channels_closetest/__init__.py,,\n")
     return directory
 
 
-def environment_of_command(path: Path | None = None) -> dict[str, str]:
+PARALLEL = """\
+import multiprocessing
+import sys
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv.pop(1))
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line([*sys.argv, "--parallel=2"])
+"""
+
+
+def environment_of_command(path: Path) -> dict[str, str]:
     """Return an environment in which coverage measures the command, too."""
     variables = environment()
     variables |= {name: os.environ[name] for name in os.environ if "COVERAGE" in name}
     variables["DJANGO_SETTINGS_MODULE"] = "example.settings"
     variables["PYTHONDONTWRITEBYTECODE"] = "1"
-    if path is not None:
-        variables["PYTHONPATH"] += f"{os.pathsep}{path}"
+    # The console script of pytest does not put the working directory there.
+    variables["PYTHONPATH"] += f"{os.pathsep}{path}"
     return variables
 
 
@@ -100,7 +92,7 @@ def run_python(directory: Path, *arguments: str, path: Path | None = None) -> Re
     process = subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,
-        env=environment_of_command(path),
+        env=environment_of_command(path or directory),
         capture_output=True,
         text=True,
         timeout=120,
@@ -109,176 +101,112 @@ def run_python(directory: Path, *arguments: str, path: Path | None = None) -> Re
 
 
 def run_command(directory: Path, *arguments: str, path: Path | None = None) -> Result:
-    return run_python(directory, "-m", "channels_closetest", *arguments, path=path)
+    return run_python(directory, *COMMAND, *arguments, path=path)
 
 
 def of_runner(runner: tuple[str, ...], *suites: str) -> list[str]:
     """Return the command that runs these suites."""
     if "pytest" in runner:
-        return [*runner, *(f"tests/audit/suites/test_{suite}.py" for suite in suites)]
-    return [*runner, *(f"tests.audit.suites.test_{suite}" for suite in suites)]
-
-
-class Finding(NamedTuple):
-    test: str
-    file: str
-    line: int
-    event: str
-
-
-def expected_findings(suite: str, is_pytest: bool = False) -> list[Finding]:
-    """Return what the comments in a suite say."""
-    source = (SUITES / f"suite_{suite}.py").read_text()
-    file = f"tests/audit/suites/test_{suite}.py"
-    lines = source.splitlines()
-    found = []
-    for cls in ast.parse(source).body:
-        for function in cls.body if isinstance(cls, ast.ClassDef) else []:
-            for line in range(function.lineno, (function.end_lineno or 0) + 1):
-                _, arrow, events = lines[line - 1].partition("# -> ")
-                if not arrow:
-                    continue
-                assert isinstance(cls, ast.ClassDef)
-                assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
-                names = [file if is_pytest else file[:-3].replace("/", ".")]
-                names += cls.name, function.name
-                test = ("::" if is_pytest else ".").join(names)
-                found += [Finding(test, file, line, it) for it in events.split(" and ")]
-    return found
+        return [*runner, *(f"tests/audit/suites/suite_{suite}.py" for suite in suites)]
+    return [*runner, *(f"tests.audit.suites.suite_{suite}" for suite in suites)]
 
 
 def read(path: Path) -> dict[str, Any]:
+    """Return a report, with the names that ``unittest`` gives to the tests."""
     contents: dict[str, Any] = json.loads(path.read_text())
+    for finding in contents["findings"]:
+        finding["tests"] = [re.sub(r"\.py::|::|/", ".", it) for it in finding["tests"]]
     return contents
-
-
-def findings(path: Path) -> Counter[Finding]:
-    """Return what is in a report: a denial, for example, is several findings."""
-    return Counter(
-        Finding(*(found[name] for name in Finding._fields))
-        for found in read(path)["findings"]
-    )
 
 
 # What it finds.
 
+#: The section, the line, how many tests, and how often.
+FINDINGS = """\
+crashes that no test shows | raise ValueError("crash") | 2 | 2
+crashes that no test shows | raise KeyError("crash of a task") | 1 | 1
+on every server | await self.close(4401) | 17 | 24
+on every server | await self.send_json({"number": number}) | 1 | 1
+on every server | await self.close(1005) | 1 | 1
+on every server | await self.close(1015) | 1 | 1
+on every server | await communicator.send_to("too early") | 1 | 1
+on some servers | await self.send(text_data="") | 1 | 1
+only a part is lost | await self.accept(headers=headers) | 1 | 1
+only a part is lost | await self.close(4000, "done") | 1 | 1
+"""
 
-@each_runner
-def test_every_finding_is_at_the_line_of_the_call_once(
-    project: Path, tmp_path: Path, runner: tuple[str, ...]
-) -> None:
-    report = tmp_path / "report.json"
-    before = contents_of(project)
-    suites = "imports", "findings", "clean", "patching"
-    command = of_runner(runner, *suites)
-    result = run_command(project, "--json", str(report), *command)
+
+@pytest.fixture(scope="module")
+def expected(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the report on a run with ``unittest``, the simplest."""
+    report = tmp_path_factory.mktemp("expected") / "report.json"
+    suites = of_runner(UNITTEST, "findings", "imports")
+    result = run_command(project, "--json", str(report), *suites)
     assert result.status == 0, result
-    assert findings(report) == Counter(
-        finding
-        for suite in suites
-        for finding in expected_findings(suite, is_pytest="pytest" in runner)
-    )
-    numbers = read(report)
-    assert numbers["unwatched_tests"] == 0
-    assert (numbers["communicators"], numbers["tests"]) == (29, 26)
+    return read(report)
+
+
+def test_it_finds_every_line(project: Path, expected: Any) -> None:
+    found = ""
+    for finding in expected["findings"]:
+        lines = (project / finding["file"]).read_text().splitlines()
+        line = lines[finding["line"] - 1].partition("  #")[0].strip()
+        numbers = f"{len(finding['tests'])} | {finding['count']}"
+        found += f"{finding['section']} | {line} | {numbers}\n"
+    assert found == FINDINGS
+    assert "secret" not in str(expected)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param((*COMMAND, *DJANGO, "--shuffle", "1"), id="Django, shuffled"),
+        pytest.param((*COMMAND, "parallel.py", "fork", "test"), id="fork"),
+        pytest.param((*COMMAND, "parallel.py", "spawn", "test"), id="spawn"),
+        pytest.param((*COMMAND, "parallel.py", "forkserver", "test"), id="forkserver"),
+        pytest.param((*COMMAND, *COVERAGE, *DJANGO), id="coverage inside"),
+        pytest.param((*COVERAGE, *COMMAND, *DJANGO), id="coverage outside"),
+        pytest.param((*COMMAND, *PYTEST, "--reuse-db"), id="pytest"),
+        # The assertion rewriter of pytest finds channels.testing then.
+        pytest.param((*COMMAND, *PYTEST, "-opython_files=*.py"), id="any file"),
+        pytest.param(("-Werror", *COMMAND, *XDIST, "load", "-Werror"), id="load"),
+        pytest.param((*PYTEST, "--closetest"), id="--closetest"),
+        pytest.param((*XDIST, "loadscope", "-oaddopts=--closetest"), id="loadscope"),
+        pytest.param((*XDIST, "worksteal", "--closetest"), id="worksteal"),
+    ],
+)
+def test_it_finds_the_same_with_each_runner(
+    project: Path, tmp_path: Path, expected: Any, command: tuple[str, ...]
+) -> None:
+    before = contents_of(project)
+    report, runner = tmp_path / "report.json", of_runner(command, "imports", "findings")
+    option = "--json" if COMMAND[1] in command else "--closetest-json"
+    place = runner.index(COMMAND[1]) + 1 if option == "--json" else len(runner)
+    runner[place:place] = [option, str(report)]
+    result = run_python(project, *runner)
+    assert result.status == 0, result
+    assert read(report) == expected
     assert contents_of(project) == before
 
 
 def contents_of(directory: Path) -> dict[Path, bytes]:
     files = (path for path in directory.rglob("*") if path.is_file())
-    return {path: path.read_bytes() for path in files}
+    # Django 4.2 leaves the databases of spawned processes.
+    return {it: it.read_bytes() for it in files if it.suffix != ".sqlite3"}
 
 
-REPORT = """\
-8 findings in 5 tests. 7 communicators watched in 5 tests.
-
-On every server:
-
-  sent before accept() (1 test)
-  Call accept() first, then send, then close().
-    FindingTests.test_everything_is_lost_on_every_server
-      test_findings.py:14: send "jwt-expired" on /: the client receives HTTP 500
-
-  a frame before the handshake is accepted (1 test)
-  Send it after connect() has returned (True, subprotocol).
-    FindingTests.test_no_client_can_send_it
-      test_findings.py:32: receive too early on /: no client can send that
-
-  closed with a code or reason before accept() (1 test)
-  Call accept() first, then close(): only then does the client receive them.
-    FindingTests.test_two_communicators
-      test_findings.py:38: close 4401 on /: the client receives HTTP 403
-      test_findings.py:39: close 4401 on /: the client receives HTTP 403
-
-On some servers (use --servers to name the servers that you deploy on):
-
-  an empty frame (1 test)
-  Send a payload, or no frame.
-    FindingTests.test_everything_is_lost_on_some_servers
-      test_findings.py:20: send '' on /: the client receives nothing on Daphne
-
-Only a part is lost (use --servers to name the servers that you deploy on):
-
-  accepted with headers (2 tests)
-  Send it in a data frame, or deploy on a server that delivers it.
-    FindingTests.test_a_part_is_lost
-      test_findings.py:24: accept headers [(b'x-version', b'1')] on /: \
-the client receives no headers on Daphne
-    FindingTests.test_no_client_can_send_it
-      test_findings.py:29: accept headers [(b'x-version', b'1')] on /: \
-the client receives no headers on Daphne
-
-  closed with a reason (1 test)
-  Send it in a data frame, or deploy on a server that delivers it.
-    FindingTests.test_everything_is_lost_on_some_servers
-      test_findings.py:20: close 4000 done on /: the client receives no reason on Daphne
-"""
-
-
-def test_the_report(project: Path) -> None:
-    result = run_command(project, *of_runner(DJANGO, "findings"))
-    report = result.report.replace("tests.audit.suites.test_findings.", "")
-    assert report.replace("tests/audit/suites/", "") == REPORT
-
-
-@each_runner
-def test_a_suite_without_findings_has_a_report_of_one_line(
-    project: Path, runner: tuple[str, ...]
-) -> None:
-    result = run_command(project, "--fail", *of_runner(runner, "clean"))
-    numbers = "nothing found. 2 communicators watched in 2 tests.\n"
-    assert (result.status, result.report) == (0, numbers), result
-
-
-def test_servers_that_the_command_names(project: Path, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    options = "--servers", "uvicorn,daphne", "--json", str(report)
-    run_command(project, *options, *of_runner(DJANGO, "findings"))
-    contents = read(report)
-    assert contents["servers"] == ["uvicorn", "daphne"]
-    found = [
-        (it["section"], it["event"], it["outcome"], it["servers"])
-        for it in contents["findings"]
-    ]
-    both, daphne = ["uvicorn", "daphne"], ["daphne"]
-    sections = "on every server", "on some servers", "only a part is lost"
-    everywhere, some, part = sections
-    headers = "accept headers [(b'x-version', b'1')]"
-    no_headers = "the client receives no headers on Daphne"
-    assert found == [
-        (everywhere, 'send "jwt-expired"', "the client receives HTTP 500", both),
-        (everywhere, "receive too early", "no client can send that", both),
-        (everywhere, "close 4401", "the client receives HTTP 403", both),
-        (everywhere, "close 4401", "the client receives HTTP 403", both),
-        (some, "send ''", "the client receives nothing on Daphne", daphne),
-        (part, headers, no_headers, daphne),
-        (part, headers, no_headers, daphne),
-        (part, "close 4000 done", "the client receives no reason on Daphne", daphne),
-    ]
+def test_ids_are_as_pytest_prints_them(project: Path) -> None:
+    command = *PYTEST, "--closetest", "--closetest-servers=uvicorn,daphne"
+    file = "audit/suites/suite_findings.py"
+    printed = run_python(project / "tests", *command, file, path=project).stdout
+    assert "\n  audit/suites/consumers.py:22  close 4401: " in printed
+    assert f"\n      {file}::HelperTests::test_00\n" in printed
+    # With the names of the servers, every line is shown.
+    assert "\nOnly a part is lost:\n" in printed
+    assert "  close 4000 done: the client receives no reason on Daphne\n" in printed
 
 
 # It changes nothing.
-
 
 #: What a runner prints about each test, each warning and the run, and what is logged.
 RESULTS = re.compile(
@@ -289,199 +217,177 @@ RESULTS = re.compile(
 
 def results(output: str) -> list[str]:
     """Return what does not depend on the time, nor on the class of communicators."""
-    output = re.sub(r"\d+\.\d+(?=s)", "0", output)
+    # The time is also in the width of the lines that pytest draws.
+    output = re.sub(r"={2,}", "==", re.sub(r"\d+\.\d+(?=s)", "0", output))
     output = output.replace("RecordingWebsocketCommunicator", "WebsocketCommunicator")
     return [line for line in output.splitlines() if RESULTS.fullmatch(line)]
 
 
 @pytest.mark.parametrize(
-    "runner",
-    [(*DJANGO, "-v", "2"), (*PYTEST, "-ra")],
-    ids=["django", "pytest"],
+    "runner", [(*DJANGO, "-v", "2"), (*PYTEST, "-ra")], ids=["Django", "pytest"]
 )
-def test_results_and_warnings_are_as_without_the_command(
-    project: Path, runner: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("suite", "report", "least"),
+    [
+        ("failing", "2 findings in 2 tests. 4 communicators watched in 3 tests.", 16),
+        ("crashing", "nothing was watched. 0 communicators. ", 0),
+        ("interrupted", "1 finding in 1 test. 1 communicator watched in 1 test.", 0),
+    ],
+)
+def test_status_results_and_warnings_are_as_without_the_command(
+    project: Path, runner: tuple[str, ...], suite: str, report: str, least: int
 ) -> None:
-    suite = of_runner(runner, "failing")
-    plain, result = run_python(project, *suite), run_command(project, *suite)
-    assert result.status == plain.status == 1
-    own, _, report = result.stderr.partition("\nchannels_closetest: ")
-    assert report.startswith("1 finding in 1 test. 4 communicators watched in 4 tests.")
+    command = of_runner(runner, suite)
+    plain, result = run_python(project, *command), run_command(project, *command)
+    assert result.status == plain.status != 0
+    assert result.report.startswith(report)
+    own, _, _ = result.stderr.partition("\nchannels_closetest: ")
     expected = results(f"{plain.stdout}\n{plain.stderr}")
     assert results(f"{result.stdout}\n{own}") == expected
-    assert len(expected) >= 6
+    assert len(expected) >= least
 
 
-def assert_finds(
-    project: Path,
-    report: Path,
-    runner: tuple[str, ...],
-    suite: str,
-    path: Path | None = None,
-) -> None:
-    """Run a suite, and compare the report with the comments in it."""
-    command = of_runner(runner, suite)
-    result = run_command(project, "--json", str(report), *command, path=path)
+def test_a_suite_that_knows_the_package_keeps_its_warnings(project: Path) -> None:
+    result = run_command(project, *of_runner(DJANGO, "direct"))
     assert result.status == 0, result
-    expected = expected_findings(suite, is_pytest="pytest" in runner)
-    assert findings(report) == Counter(expected)
-
-
-def test_a_suite_that_knows_the_package_keeps_its_warnings(
-    project: Path, tmp_path: Path
-) -> None:
-    assert_finds(project, tmp_path / "report.json", DJANGO, "direct")
-
-
-@pytest.mark.parametrize("runner", [UNITTEST, PYTEST], ids=["unittest", "pytest"])
-def test_tasks_in_the_event_loop_of_a_test_case(
-    project: Path, tmp_path: Path, runner: tuple[str, ...]
-) -> None:
-    assert_finds(project, tmp_path / "report.json", runner, "isolated")
-
-
-def test_communicators_that_are_not_started(project: Path, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    suite = of_runner(DJANGO, "unstarted")
-    result = run_command(project, "--json", str(report), *suite)
-    assert result.status == 0, result
-    lines = sorted(finding.line for finding in findings(report))
-    assert lines == sorted(finding.line for finding in expected_findings("unstarted"))
+    assert result.report.startswith("1 finding in 1 test. 1 communicator watched")
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["import channels.testing", "from channels_closetest import communicator"],
+    [
+        "import channels.testing",
+        "from channels_closetest import communicator",
+        "import importlib.util; importlib.util.find_spec('channels.testing')",
+    ],
 )
 def test_modules_that_are_imported_before(
     project: Path, tmp_path: Path, statement: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(statement)
-    report = tmp_path / "report.json"
-    assert_finds(project, report, DJANGO, "imports", path=tmp_path)
+    result = run_command(project, *of_runner(DJANGO, "imports"), path=tmp_path)
+    assert result.report.startswith("1 finding in 4 tests. 11 communicators watched")
 
 
-def test_a_suite_that_looks_for_the_module_before_it_imports_it(
-    project: Path, tmp_path: Path
-) -> None:
-    look = "import importlib.util\nimportlib.util.find_spec('channels.testing')\n"
-    (project / "look.py").write_text(look + (project / "manage.py").read_text())
-    assert_finds(project, tmp_path / "report.json", ("look.py", "test"), "imports")
+def test_the_plugin_imports_nothing_until_it_is_asked(tmp_path: Path) -> None:
+    run = "import sys, pytest; pytest.main(sys.argv[1:]); print(*sys.modules)"
+    arguments = *WITHOUT_DJANGO[2:], "--co", "-q"
+    modules = run_python(tmp_path, "-c", run, *arguments).stdout.split()
+    assert "channels_closetest.audit.pytest_plugin" in modules
+    unwanted = {"channels", "channels_closetest.audit.collect", "django"}
+    assert unwanted.isdisjoint(modules)
 
 
-def test_the_plugin_does_nothing_without_the_command(project: Path) -> None:
-    plugin = "-p", "channels_closetest.audit.pytest_plugin"
-    suite = of_runner((*PYTEST, *plugin), "clean")
-    result = run_python(project, *suite)
-    assert (result.status, result.stderr) == (0, "")
+def test_a_failing_test_shows_its_transcripts(project: Path) -> None:
+    command = *XDIST, "load", "--closetest", "-k", "test_failure or test_error"
+    result = run_python(project, *of_runner(command, "failing"))
+    assert result.status == 1
+    _, dropped, kept = re.split(" channels_closetest -+\n", result.stdout)
+    assert result.stdout.count(": /in-a-note\n") == 1
+    assert re.match(r"/dropped\n.*-> connect .*\n.*<- close", dropped)
+    assert re.match(r"/kept\n.*-> connect .*\n.*<- close", kept)
 
 
-@each_runner
-def test_a_crash_at_import_has_the_same_status(
-    project: Path, runner: tuple[str, ...]
-) -> None:
-    suite = of_runner(runner, "crashing")
-    plain, result = run_python(project, *suite), run_command(project, *suite)
-    assert result.status == plain.status != 0
-    assert "crash at import, after Recording" in result.stdout + result.stderr
-    assert result.report == "nothing found. 0 communicators watched in 0 tests.\n"
+# It is never green because nothing was watched.
+
+
+ASYNC = """\
+import unittest
+
+
+class Tests(unittest.TestCase):
+    async def test_one(self): ...
+"""
+FAIL = (*COMMAND, "--fail-on-findings")
+CLOSETEST = ("--closetest", "--closetest-fail-on-findings")
+NOT_STARTED = "1 watched test started no WebsocketCommunicator"
 
 
 @pytest.mark.parametrize(
-    ("runner", "status"),
-    [(UNITTEST, -signal.SIGINT), (PYTEST, 2)],
-    ids=["unittest", "pytest"],
+    ("command", "status", "cause"),
+    [
+        ((*FAIL, *UNITTEST, "asynchronous"), 1, NOT_STARTED),
+        ((*FAIL, *UNITTEST, "asynchronous", "-k", "x"), None, "No test has run"),
+        ((*FAIL, *WITHOUT_DJANGO, "asynchronous.py", "-kx"), 5, "No test has run"),
+        # In addopts, it also runs where no test has a communicator.
+        ((*WITHOUT_DJANGO, "asynchronous.py", *CLOSETEST), 0, NOT_STARTED),
+    ],
 )
-def test_an_interrupted_suite_is_reported(
-    project: Path, runner: tuple[str, ...], status: int
+def test_nothing_watched(
+    tmp_path: Path, command: tuple[str, ...], status: int | None, cause: str
 ) -> None:
-    waiting = project / "waiting"
-    waiting.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "channels_closetest", *of_runner(runner, "interrupted")],
-        cwd=project,
-        env=environment_of_command(),
-        # Ignored in a background job of a shell, and inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    while not waiting.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    waiting.unlink()
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert "channels_closetest: 1 finding in 1 test. 1 communicator watched" in stderr
+    (tmp_path / "asynchronous.py").write_text(ASYNC)
+    result = run_python(tmp_path, *command)
+    expected = f"channels_closetest: nothing was watched. 0 communicators. {cause}"
+    assert expected in result.stdout + result.stderr
+    # Since Python 3.12, unittest has a status of its own if no test was run.
+    assert result.status == (result.status or 1 if status is None else status)
 
 
-# Other processes.
-
-
-def test_tests_in_spawned_processes_are_counted(project: Path) -> None:
-    (project / "spawn.py").write_text(SPAWN)
-    suite = of_runner(PARALLEL, "clean")[1:]
-    result = run_command(project, "spawn.py", *suite)
-    assert result.status == 0, result
-    assert result.report == (
-        "nothing found. 0 communicators watched in 0 tests.\n"
-        "2 tests not watched, in processes that this one has not forked:"
-        " run them in one process.\n"
-    )
-
-
-def test_tests_of_workers_that_do_not_join_are_counted(project: Path) -> None:
+def test_tests_of_processes_that_do_not_join_are_counted(project: Path) -> None:
     # As in a worker on another machine, which does not get the environment.
     unshare = f"import os\nos.environ.pop({VARIABLE!r}, None)\n"
     (project / "unshare.py").write_text(unshare)
-    result = run_command(project, *of_runner((*XDIST, "-p", "unshare"), "clean"))
-    assert result.status == 0, result
-    assert "0 communicators watched in 0 tests.\n2 tests not watched" in result.report
+    command = of_runner((*XDIST, "load", "-punshare", *CLOSETEST), "findings")
+    result = run_python(project, *command, *CLEAN)
+    assert "nothing was watched. 0 communicators. 0 watched tests" in result.stdout
+    assert "\n1 test not watched, in processes that could not join.\n" in result.stdout
+    assert result.status == 1
 
 
-SPAWN = """\
-import multiprocessing
-import sys
+@pytest.mark.parametrize(("select", "status"), [([], 1), (CLEAN, 0)])
+def test_fail_on_findings(project: Path, select: Sequence[str], status: int) -> None:
+    for command in ((*FAIL, *DJANGO), (*PYTEST, *CLOSETEST)):
+        suite = of_runner(command, "findings")
+        assert run_python(project, *suite, *select).status == status
 
-if __name__ == "__main__":
-    multiprocessing.set_start_method("spawn")
-    from django.core.management import execute_from_command_line
 
-    execute_from_command_line(["manage.py", *sys.argv[1:]])
-"""
+# The report is printed.
 
-FORK = """\
-import os
-import sys
 
-if os.fork():
-    os.wait()
-else:
-    sys.exit()
+HOSTILE = f"""\
+import io, json, os, shutil, sys
+
+os.wait() if os.fork() else sys.exit()
+directory, *_ = json.loads(os.environ[{VARIABLE!r}])
+open(directory + "/1", "w").write('["communicators", "test"]\\n["communic')
+if sys.argv[1:]:
+    shutil.rmtree(directory)
+sys.stdout.close()
+sys.stderr = io.StringIO()
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork()")
-def test_a_forked_process_that_ends_reports_nothing(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(FORK)
-    result = run_command(tmp_path, "script.py")
+@pytest.mark.parametrize(
+    ("argument", "report"),
+    [
+        ([], "nothing found. 1 communicator watched in 1 test.\n"),
+        (["remove"], "nothing was watched. 0 communicators. No test has run"),
+    ],
+)
+def test_the_report_is_printed_whatever_the_suite_does(
+    tmp_path: Path, argument: list[str], report: str
+) -> None:
+    # A forked process that ends, which reports nothing, a stream that the suite has
+    # closed, another standard error, a process that was killed while it wrote a line,
+    # and a directory that has gone.
+    (tmp_path / "script.py").write_text(HOSTILE)
+    result = run_command(tmp_path, "script.py", *argument)
+    assert (result.status, result.report[: len(report)]) == (0, report), result
     assert result.stderr.count("channels_closetest") == 1
 
 
-def test_a_line_that_a_process_has_not_completed_is_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for variable in (VARIABLE, "PYTEST_ADDOPTS"):
-        monkeypatch.setenv(variable, "")
-    audit = Audit.create(None)
-    audit.share()
-    directory, *_ = json.loads(os.environ[VARIABLE])
-    Path(directory, "1").write_text('["communicator", "test"]\n["communicator", "te')
-    assert audit.report().communicators == 1
-    audit.finish(None)
-    assert not Path(directory).exists()
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+def test_a_report_that_cannot_be_written(project: Path) -> None:
+    sentence = "channels_closetest: /dev/full: [Errno 28] No space left on device\n"
+    of_command = *COMMAND, "--json", "/dev/full", *DJANGO
+    of_pytest = *PYTEST, "-pno:terminal", "--closetest", "--closetest-json=/dev/full"
+    for command in (of_command, of_pytest):
+        result = run_python(project, *of_runner(command, "findings"), *CLEAN)
+        assert result.status == 3
+        assert sentence in result.stderr
+        assert "nothing found. 1 communicator watched in 1 " in "".join(result[1:])
 
 
 # The command line.
@@ -506,7 +412,7 @@ print(json.dumps(values), function.__annotations__)
 @pytest.mark.parametrize(
     "command",
     [
-        ("script.py", "test", "--fail", "-m", "x"),
+        ("script.py", "test", "--fail-on-findings", "-m", "x"),
         ("folder/script.py",),
         ("link.py",),
         ("-m", "script", "--json", "x"),
@@ -523,43 +429,33 @@ def test_the_command_runs_as_python_runs_it(
         (tmp_path / name).write_text(SCRIPT)
     (tmp_path / "link.py").symlink_to("folder/script.py")
     plain = run_python(tmp_path, *options, *command)
-    result = run_python(tmp_path, *options, "-m", "channels_closetest", *command)
+    result = run_python(tmp_path, *options, *COMMAND, *command)
     assert result.stdout == plain.stdout
     assert result.status == plain.status
 
 
-@pytest.mark.parametrize(
-    "end", ["sys.exit()", "sys.exit(3)", "sys.exit('')", "sys.exit('text')", "1 / 0"]
-)
-@pytest.mark.parametrize("options", [(), ("--fail",)], ids=["", "--fail"])
-def test_the_exit_status_is_that_of_the_suite(
-    tmp_path: Path, end: str, options: tuple[str, ...]
-) -> None:
-    (tmp_path / "script.py").write_text(f"import sys\n{end}\n")
+@pytest.mark.parametrize("end", ["exit()", "exit(3)", "exit('')", "exit('text')", "x"])
+def test_the_exit_status_is_that_of_the_suite(tmp_path: Path, end: str) -> None:
+    (tmp_path / "script.py").write_text(f"from sys import exit\n{end}\n")
     plain = run_python(tmp_path, "script.py")
-    result = run_command(tmp_path, *options, "script.py")
+    result = run_command(tmp_path, "script.py")
     assert result.status == plain.status
-    assert result.report == "nothing found. 0 communicators watched in 0 tests.\n"
+    assert result.report.startswith("nothing was watched. 0 communicators. ")
     # The frames of this package are above those of the script.
     for line in plain.stderr.splitlines():
         assert f"{line}\n" in result.stderr.partition("\nchannels_closetest: ")[0]
 
 
-def test_the_report_is_printed_whatever_the_suite_does_to_the_streams(
-    tmp_path: Path,
-) -> None:
-    script = "import io, sys\nsys.stdout.close()\nsys.stderr = io.StringIO()\n"
-    (tmp_path / "script.py").write_text(script)
-    # It cannot be written to a directory, which is found out after it was printed.
-    result = run_command(tmp_path, "--json", str(tmp_path), "script.py")
-    assert "nothing found. 0 communicators watched in 0 tests.\n" in result.report
+def test_help_and_version(project: Path) -> None:
+    assert run_command(project, "--version").stdout == "0\n"
+    shown = run_command(project, "--help").stdout
+    assert shown.count("  python -m channels_closetest ") == 2
+    of_pytest = run_python(project, *PYTEST, "--help").stdout
+    for option in ("servers", "fail-on-findings", "json"):
+        assert f"--{option}" in shown and f"--closetest-{option}" in of_pytest
 
 
-@pytest.mark.parametrize(
-    ("suite", "status"), [("findings", 1), ("clean", 0), ("failing", 1)]
-)
-def test_fail(project: Path, suite: str, status: int) -> None:
-    assert run_command(project, "--fail", *of_runner(DJANGO, suite)).status == status
+SERVERS = "expected some of daphne,uvicorn,hypercorn, not 'daphne,nginx'"
 
 
 @pytest.mark.parametrize(
@@ -567,16 +463,12 @@ def test_fail(project: Path, suite: str, status: int) -> None:
     [
         ([], "a script or -m with a module is required"),
         (["-m"], "a script or -m with a module is required"),
-        (["--fail"], "a script or -m with a module is required"),
-        (
-            ["--servers", "daphne,nginx", "script.py"],
-            "argument --servers: expected names of daphne,uvicorn,hypercorn,"
-            " but was 'daphne,nginx'",
-        ),
-        (["--json", "nowhere/x.json", "script.py"], "argument --json: there is no"),
-        (["-mscript", "-m", "x"], "python -m channels_closetest: error: "),
-        (["--unknown", "script.py"], "unrecognized arguments: --unknown"),
-        (["script.py"], "can't open file 'script.py': [Errno 2]"),
+        (["--servers", "daphne,nginx", "script.py"], f"argument --servers: {SERVERS}"),
+        (["--json", "nowhere/x.json", "script.py"], "argument --json: "),
+        (["--json", ".", "script.py"], "argument --json: "),
+        (["-mscript", "-m", "x"], "error: "),
+        (["--fail", "script.py"], "unrecognized arguments: --fail"),
+        (["pytest"], "can't open 'pytest'. Is the suite to be run with -m pytest?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

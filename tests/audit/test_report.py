@@ -1,118 +1,97 @@
-"""What the report of ``python -m channels_closetest`` shows, and what it leaves out."""
+"""What the report shows, and what it leaves out."""
 
 import json
+import random
 
+from channels_closetest.audit import report as sections
 from channels_closetest.audit.report import Found, Report
 
 FOUND = Found(
-    test="tests.Tests.test_close",
-    file="tests.py",
-    line=1,
-    path="/ws/",
-    event="close 4401",
+    section=sections.EVERYWHERE,
+    file="consumers.py",
+    line=8,
     description="closed with a code",
     outcome="the client receives HTTP 403",
     remedy="Call accept() first",
-    servers=["daphne"],
-    is_on_every_server=True,
-    is_partial=False,
+    servers=["daphne", "uvicorn"],
+    event="close 4401",
+    tests=["tests.Tests.test_close"],
 )
 
 
-def report(*findings: Found, unwatched_tests: int = 0) -> Report:
-    return Report(None, 3, 2, unwatched_tests, findings)
+def report(*found: Found) -> Report:
+    result = Report(None)
+    result.communicators, result.findings = ["test"] * 3, list(found)
+    return result
 
 
-def test_the_first_line_has_the_numbers() -> None:
-    assert str(report()) == (
-        "channels_closetest: nothing found. 3 communicators watched in 2 tests."
-    )
-    assert str(report(FOUND)).startswith(
-        "channels_closetest: 1 finding in 1 test. 3 communicators watched in 2 tests.\n"
-    )
+def lines(*found: Found) -> list[str]:
+    return str(report(*found)).splitlines()
 
 
-def test_unwatched_tests_are_counted() -> None:
-    assert str(report(unwatched_tests=1)).splitlines()[1:] == [
-        "1 test not watched, in processes that this one has not forked:"
-        " run them in one process."
+def test_ten_thousand_findings_of_a_line_are_one_entry() -> None:
+    tests = [f"test_{number:04}" for number in range(5000)]
+    events = ["close 4401", "close 4402"]
+    found = [FOUND._replace(tests=[test], event=it) for test in tests for it in events]
+    random.shuffle(found)
+    assert lines(*found)[2:] == [
+        "On every server:",
+        "",
+        "  consumers.py:8  close 4401: the client receives HTTP 403",
+        "    Closed with a code.",
+        "    Call accept() first.",
+        "    5000 tests, 10000 times:",
+        "      test_0000",
+        "      test_0001",
+        "      test_0002",
+        "      and 4997 more",
     ]
 
 
-def test_at_most_ten_tests_of_a_group_are_shown() -> None:
-    findings = [FOUND._replace(test=f"test_{number}") for number in range(13)]
-    *_, last, more = str(report(*findings)).splitlines()
-    assert more == "    and 3 more tests, see --json"
-    assert last == "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403"
-    assert "test_9" in str(report(*findings))
-    assert "test_10" not in str(report(*findings))
-    assert "more" not in str(report(*findings[:10]))
+def test_an_entry_without_a_line_or_a_test() -> None:
+    _, _, _, _, entry, *_, tests = lines(FOUND._replace(file="", line=0, tests=[]))
+    assert entry == "  (no line)  close 4401: the client receives HTTP 403"
+    assert tests == "    no test, 1 time"
 
 
-def test_at_most_three_lines_of_a_test_are_shown() -> None:
-    findings = [FOUND._replace(line=number) for number in range(1, 6)]
-    assert str(report(*findings)).splitlines()[-4:] == [
-        "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403",
-        "      tests.py:2: close 4401 on /ws/: the client receives HTTP 403",
-        "      tests.py:3: close 4401 on /ws/: the client receives HTTP 403",
-        "      and 2 more",
+def test_sections_and_lines_have_an_order() -> None:
+    found = [
+        *(FOUND._replace(section=sections.PARTLY, line=line) for line in (8, 9)),
+        FOUND._replace(section=sections.SOMEWHERE),
+        FOUND._replace(section=sections.CRASH),
+        *(FOUND._replace(line=line) for line in (10, 9)),
+        FOUND._replace(file="a.py", line=99),
     ]
-
-
-def test_what_is_found_again_is_counted() -> None:
-    line = "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403"
-    assert str(report(FOUND, FOUND, FOUND)).splitlines()[-1] == f"{line} (3 times)"
-
-
-def test_a_communicator_outside_of_all_tests() -> None:
-    assert str(report(FOUND._replace(test=None))).splitlines()[-2:] == [
-        "    outside of all tests",
-        "      tests.py:1: close 4401 on /ws/: the client receives HTTP 403",
+    random.shuffle(found)
+    hint = " (use --servers to name the servers that you deploy on):"
+    shown = [it.partition("  close ")[0] for it in lines(*found)[1:]]
+    assert [it for it in shown if it and not it.startswith("    ")] == [
+        "Crashes that no test shows:",
+        "  consumers.py:8",
+        "On every server:",
+        "  a.py:99",
+        "  consumers.py:9",
+        "  consumers.py:10",
+        f"On some servers{hint}",
+        "  consumers.py:8",
+        f"Only a part is lost{hint}",
+        "  closed with a code: the client receives HTTP 403 (2 lines, 1 test)",
     ]
-    assert "1 finding in 0 tests." in str(report(FOUND._replace(test=None)))
-
-
-def test_the_group_with_the_most_tests_is_first_in_its_section() -> None:
-    other = FOUND._replace(description="sent too early")
-    part = FOUND._replace(description="closed with a reason", is_partial=True)
-    some = FOUND._replace(description="an empty frame", is_on_every_server=False)
-    findings = [
-        part,
-        part._replace(test="other"),
-        some,
-        FOUND,
-        FOUND,
-        other,
-        other._replace(test="other"),
-    ]
-    lines = str(report(*findings)).splitlines()
-    headings = [line for line in lines if "(" in line and "remedy" not in line]
-    assert [line for line in headings if line.endswith(("test)", "tests)", "):"))] == [
-        "  sent too early (2 tests)",
-        "  closed with a code (1 test)",
-        "On some servers (use --servers to name the servers that you deploy on):",
-        "  an empty frame (1 test)",
-        "  closed with a reason (2 tests)",
-    ]
-    assert [
-        found["description"]
-        for found in json.loads(report(*findings).as_json())["findings"]
-    ] == [
-        "sent too early",
-        "sent too early",
-        "closed with a code",
-        "closed with a code",
-        "an empty frame",
-        "closed with a reason",
-        "closed with a reason",
-    ]
-
-
-def test_a_part_that_is_lost_on_some_servers_names_the_option() -> None:
-    part = FOUND._replace(is_partial=True)
-    assert "Only a part is lost:" in str(report(part)).splitlines()
-    part = part._replace(is_on_every_server=False)
-    hint = "(use --servers to name the servers that you deploy on)"
-    assert f"Only a part is lost {hint}:" in str(report(part)).splitlines()
-    named = report(part)._replace(servers=("daphne", "uvicorn"))
+    assert json.loads(report(*found).as_json())["findings"][1]["file"] == "a.py"
+    named = report(*found)
+    named.servers = ("daphne",)
     assert hint not in str(named)
+    assert str(named).count("\n  consumers.py:9  close 4401") == 2
+
+
+def test_json() -> None:
+    found = report(*[FOUND._replace(file="", line=0)] * 2)
+    found.announced, found.tests = {"test", "two", "three"}, ["test"]
+    assert json.loads(found.as_json()) == {
+        "version": 1,
+        "servers": None,
+        "communicators": 3,
+        "tests": 1,
+        "unwatched_tests": 2,
+        "findings": [{**FOUND._asdict(), "file": None, "line": None, "count": 2}],
+    }

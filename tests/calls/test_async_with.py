@@ -199,7 +199,7 @@ async def test_an_application_that_suppresses_its_cancellation_is_ended(
     raised = await block.raised()
     is_forced = ignored == math.inf
     end = "forced to stop" if is_forced else "cancelled"
-    assert f"the application was {end}\n" in str(block.communicator.transcript)
+    assert f"the application was {end} at tests/" in str(block.communicator.transcript)
     # The block says so, but only if it has nothing else to raise.
     if is_forced and body == "passes":
         assert type(raised) is AssertionError

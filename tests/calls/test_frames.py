@@ -23,7 +23,11 @@ pytestmark = ignore_undeliverable
 #: The calls that may move several data frames to ``pre_close_messages``.
 READS_ON = {"connect", "wait_closed"}
 READ_ONE = ["receive_output", "receive_from"]
-CALLS = [*READS_ON, *READ_ONE, "receive_until", "receive_nothing", "send_to"]
+CALLS = [
+    *READS_ON,
+    *READ_ONE,
+    *("receive_until", "receive_all", "wait_idle", "receive_nothing", "send_to"),
+]
 
 FRAMES: dict[str, Callable[[int], Event]] = {
     "json": lambda number: send(text=json.dumps({"n": number})),
@@ -210,6 +214,8 @@ class Session:
         elif name == "receive_until":
             assert result == payloads_of(taken)
             assert list(map(is_json, result)) == [False] * (len(taken) - 1) + [True]
+        elif name == "receive_all":
+            assert result == payloads_of(taken) and len(result) == len(taken)
         elif name == "receive_from":
             key = "bytes" if isinstance(result, bytes) else "text"
             assert taken == [send(**{key: result})]
@@ -246,6 +252,10 @@ CANCELLED = [Attempt("connect", count) for count in range(7)]
 @given(programs, attempts)
 @example(Program([], "wait", 1, "wait"), [READ, TO_CONNECT])
 @example(Program([], "wait", 1, "raise"), [READ, TO_CONNECT])
+@example(
+    Program(["json", "text", "close", "bytes", "json", "receive"], "wait", 0, "wait"),
+    [Attempt("receive_all", None)] * 2 + [READ, Attempt("receive_all", None)],
+)
 @example(Program(["denial", "text", "part"], "return", 0, "wait"), [TO_CONNECT])
 @example(ONE_BY_ONE, CANCELLED)
 def test_every_frame_is_received_exactly_once_and_in_order(

@@ -1,5 +1,6 @@
 """``strict``: which calls fail, and with which text."""
 
+import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -178,4 +179,16 @@ async def test_strict_advises_to_name_servers_if_they_differ(
     text = await message(communicator.connect())
     assert text.startswith(THE_APPLICATION + ("send NaN\n" if events else expected))
     assert text.endswith(expected)
+    communicator.stop()
+
+
+async def test_strict_shows_ten_of_many() -> None:
+    case = script(ACCEPT, *[send(text="")] * 12)
+    communicator = communicator_for(case, strict=True)
+    await communicator.send_input(CONNECT)
+    while len(communicator.transcript.records) < 14:
+        await asyncio.sleep(0)
+    text = await message(communicator.receive_output())
+    assert text.count(EMPTY_FRAME) == 10
+    assert text.endswith(f"\nand 2 more, in undeliverable.{NAME_SERVERS}")
     communicator.stop()

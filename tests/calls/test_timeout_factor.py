@@ -68,7 +68,7 @@ async def test_a_failure_has_the_timeout_and_the_seconds(name: str) -> None:
     communicator = await having_sent(ACCEPT)
     communicator.timeout_factor = 0.5
     assert await communicator.receive_output() is ACCEPT
-    text = f"{name}(timeout=3) timed out after 1.5 s. "
+    text = f"{name}(timeout=3) timed out after 1.5 s"
     error = await failure(call(communicator, name, 3))
     assert str(error).startswith(text)
     if name != "receive_until":

@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-import inspect
+import operator
+import re
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -11,14 +12,10 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from channels.auth import AuthMiddlewareStack
-from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
-from channels.routing import ProtocolTypeRouter, URLRouter
-from django.urls import path
 
 from channels_closetest import RecordingWebsocketCommunicator, UndeliverableWarning
-from tests.calls.timing import in_virtual_time, pausing, started, timed
+from tests.calls.timing import in_virtual_time, pausing, timed
 from tests.events import ACCEPT, BODY, DENIAL, FRAME, JSON_FRAME, accept, close
 from tests.helpers import client, communicator_for, each_kind, line_of
 from tests.scripts import Kind
@@ -68,7 +65,9 @@ async def test_several_frames_issue_one_warning_at_the_line_of_the_test(
     [warning] = found
     line = "assert await communicator.connect() == (True, None)  # several"
     assert (warning.filename, warning.lineno) == here(line)
-    assert str(warning.message) == (
+    where, _, text = str(warning.message).partition(": ")
+    assert re.fullmatch(r"tests/scripts.py:\d+", where)
+    assert text == (
         f'send {{"type": "jwt-expired"}}\n  {BEFORE_ACCEPT}'
         "  Call accept() first, then send, then close()."
     )
@@ -98,7 +97,7 @@ async def test_every_connection_warns_once(response: Any) -> None:
 
 async def test_the_warning_names_the_frame_and_not_the_denial() -> None:
     communicator = communicator_for(script(DENIAL, FRAME, BODY))
-    with pytest.warns(UndeliverableWarning, match="^send hello\n"):
+    with pytest.warns(UndeliverableWarning, match=": send hello\n"):
         assert await communicator.connect() == (False, 401)
     communicator.stop()
 
@@ -129,84 +128,85 @@ async def test_a_frame_that_a_subclass_makes_up_does_not_warn() -> None:
 
 class SendsTooEarly(AsyncWebsocketConsumer):
     async def connect(self) -> None:
-        await self.send("too early")
+        await self.send("too early")  # of the consumer
         await self.accept()
-        if self.scope["path"] == "/returns/":
-            raise StopConsumer
 
 
 class SyncSendsTooEarly(WebsocketConsumer):
     def connect(self) -> None:
-        self.send("too early")
+        self.send("too early")  # of the sync consumer
         self.accept()
+
+
+async def scheduled(scope: Any, receive: Any, send: Any) -> None:
+    """Sends by no line of the project."""
+    for event in (FRAME, ACCEPT):
+        put = operator.methodcaller("put_nowait", event)
+        asyncio.get_running_loop().call_soon(put, send.__self__)
+    await receive()
+    await receive()
+
+
+def in_async_to_sync(coroutine: Any) -> None:
+    async def run() -> None:
+        await coroutine
+
+    async_to_sync(run)()
 
 
 class Overriding(Ours):
     async def connect(this, timeout: float | None = 1) -> tuple[bool, Any]:
-        return await super().connect(timeout)
+        return await super().connect(timeout)  # of the subclass
 
 
-def routed(consumer: Any) -> Any:
-    routes: Any = [path("<slug:_>/", consumer.as_asgi())]
-    return ProtocolTypeRouter({"websocket": AuthMiddlewareStack(URLRouter(routes))})
+async def directly(communicator: Any) -> None:
+    await communicator.connect()  # of the test
 
 
-async def in_a_helper(communicator: Any) -> None:
-    await communicator.connect()  # in a helper
+async def in_a_task(communicator: Any) -> None:
+    await asyncio.gather(communicator.connect())
 
 
-async def in_a_task_of_a_helper(communicator: Any) -> None:
-    await asyncio.gather(in_a_helper(communicator))
+CONSUMER = 'await self.send("too early")  # of the consumer'
+SYNC_CONSUMER = 'self.send("too early")  # of the sync consumer'
+SUBCLASS = "return await super().connect(timeout)  # of the subclass"
 
 
-@pytest.mark.parametrize("cls", [Ours, Overriding])
-@pytest.mark.parametrize("use", [in_a_helper, in_a_task_of_a_helper])
-@pytest.mark.parametrize("with_asgiref", [False, True])
-def test_the_warning_points_at_the_line_of_the_test_that_awaits_the_call(
-    cls: type[Ours], use: Any, with_asgiref: bool
+@pytest.mark.parametrize(
+    ("cls", "application", "use", "code"),
+    [
+        (
+            Ours,
+            SendsTooEarly.as_asgi(),
+            directly,
+            "await communicator.connect()  # of the test",
+        ),
+        (Overriding, SendsTooEarly.as_asgi(), directly, SUBCLASS),
+        (Overriding, SendsTooEarly.as_asgi(), in_a_task, SUBCLASS),
+        # Where no line connects, the line that sends.
+        (Ours, SendsTooEarly.as_asgi(), in_a_task, CONSUMER),
+        (Ours, SyncSendsTooEarly.as_asgi(), in_a_task, SYNC_CONSUMER),
+    ],
+)
+@pytest.mark.parametrize("runs", [asyncio.run, in_async_to_sync])
+def test_the_line_of_the_warning(
+    cls: type[Ours], application: Any, use: Any, code: str, runs: Any
 ) -> None:
     async def test() -> None:
-        async with cls(SendsTooEarly.as_asgi(), "/ws/") as communicator:
+        async with cls(application, "/ws/") as communicator:
             await use(communicator)
 
     with warned() as places:
-        async_to_sync(test)() if with_asgiref else asyncio.run(test())
-    assert places == [here("await communicator.connect()  # in a helper")]
+        runs(test())
+    assert places == [here(code)]
 
 
-#: The path, the application, and the class or function to which a warning points that
-#: has no line of the test.
-APPLICATIONS: list[tuple[str, Any, Any]] = [
-    ("/ws/", SendsTooEarly.as_asgi(), SendsTooEarly),
-    ("/ws/", SyncSendsTooEarly.as_asgi(), SyncSendsTooEarly),
-    ("/returns/", SendsTooEarly.as_asgi(), SendsTooEarly),
-    ("/ws/", routed(SendsTooEarly), SendsTooEarly),
-    ("/ws/", routed(SyncSendsTooEarly), SyncSendsTooEarly),
-]
-
-
-@pytest.mark.parametrize(("path", "application", "source"), APPLICATIONS)
-@pytest.mark.parametrize("cls", [Ours, Overriding])
-@pytest.mark.parametrize("in_a_task", [True, False], ids=["in a task", "by asgiref"])
-def test_the_warning_points_at_the_application_where_no_line_awaits_the_call(
-    path: str, application: Any, source: Any, cls: type[Ours], in_a_task: bool
-) -> None:
-    communicator = cls(application, path)
-
-    async def test() -> None:
-        await asyncio.gather(communicator.connect())
-
-    with warned() as places:
-        asyncio.run(test()) if in_a_task else async_to_sync(communicator.connect)()
-    assert places == [(__file__, inspect.getsourcelines(source)[1])]
-
-
-async def test_the_warning_has_no_line_if_nothing_is_left_of_the_consumer() -> None:
-    application = routed(SendsTooEarly)
-    communicator = await started(Ours, application, has_ended=True, path="/returns/")
+async def test_a_warning_without_any_line() -> None:
+    communicator = Ours(scheduled, "/ws/")
     with warned() as places:
         await asyncio.gather(communicator.connect())
     assert places == [("<application>", 1)]
+    await communicator.disconnect()
 
 
 async def test_the_warning_keeps_no_communicator_alive() -> None:
@@ -239,7 +239,7 @@ async def test_a_warning_that_is_an_error_is_raised_and_loses_nothing() -> None:
     async with Overriding(SendsTooEarly.as_asgi(), "/ws/") as communicator:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(UndeliverableWarning, match="^send too early\n"):
+            with pytest.raises(UndeliverableWarning, match=": send too early\n"):
                 await communicator.connect()
         assert communicator.pre_close_messages == ["too early"]
         assert await communicator.receive_nothing(0.01)

@@ -1,6 +1,5 @@
-"""The first call or property raises ``ValueError`` for an attribute that is wrong."""
+"""The first call or property raises ``ValueError`` for servers that are not known."""
 
-import math
 from typing import Any
 
 import pytest
@@ -10,20 +9,10 @@ from tests.events import ACCEPT, CONNECT
 from tests.helpers import communicator_for, failure
 from tests.servers.cases import script
 
-WRONG: dict[str, list[Any]] = {
-    "timeout_factor": [-1, -0.5, math.nan, math.inf, "5", None, 1j, [1]],
-    "servers": [
-        *[(), [], "uvicorn", {"uvicorn"}, ("nginx",), ("daphne", "Uvicorn"), None],
-        ([],),
-    ],
-}
-TEXTS = {
-    "timeout_factor": "timeout_factor must be a number that is not negative, but is ",
-    "servers": (
-        "servers must be a list or tuple with one or more of"
-        " ('daphne', 'uvicorn', 'hypercorn'), but is "
-    ),
-}
+WRONG: list[Any] = [
+    *[(), [], "uvicorn", {"uvicorn"}, ("nginx",), ("daphne", "Uvicorn"), None],
+    ([],),
+]
 ARGUMENTS: dict[str, list[Any]] = {
     "send_input": [CONNECT],
     "send_to": ["text"],
@@ -31,24 +20,24 @@ ARGUMENTS: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value"),
-    [(name, value) for name, values in WRONG.items() for value in values],
-)
+@pytest.mark.parametrize("servers", WRONG, ids=repr)
 @pytest.mark.parametrize("name", [*RECEIVING, *ENDING, "receive_nothing", *ARGUMENTS])
-async def test_the_first_call_raises_a_value_error(
-    attribute: str, value: Any, name: str
+async def test_unknown_servers_are_a_value_error_from_the_first_call(
+    servers: Any, name: str
 ) -> None:
-    communicator = communicator_for(script(ACCEPT), **{attribute: value})
+    communicator = communicator_for(script(ACCEPT), servers=servers)
     if name in ARGUMENTS:
         made = getattr(communicator, name)(*ARGUMENTS[name])
     else:
         made = call(communicator, name, 1)
     error = await failure(made)
     assert type(error) is ValueError
-    assert str(error) == f"{TEXTS[attribute]}{value!r}"
+    assert str(error) == (
+        "servers must be a list or tuple with one or more of"
+        f" ('daphne', 'uvicorn', 'hypercorn'), but is {servers!r}"
+    )
     # The application has not been started.
-    communicator.timeout_factor, communicator.servers = 1, ("daphne",)
+    communicator.servers = ("daphne",)
     assert await communicator.connect() == (True, None)
     assert len(communicator.transcript.records) == 2
     await communicator.disconnect()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +13,7 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.helpers import CommunicatorClass
-from tests.virtual_time import make_loop
+from tests.virtual_time import and_cancel_the_rest, make_loop
 
 #: Calls that wait for an event, and calls that wait for the application to end.
 OF_THE_PARENT = ["connect", "receive_output", "receive_from", "receive_json_from"]
@@ -42,7 +42,9 @@ def call(
     return made
 
 
-def in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+def in_virtual_time(
+    test: Callable[..., Coroutine[Any, Any, None]],
+) -> Callable[..., None]:
     """Run a test in an event loop that goes to the next timer when nothing can run.
 
     A test that would wait forever fails. The parent uses the same clock.
@@ -52,17 +54,10 @@ def in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]
     def run(*args: Any, **kwargs: Any) -> None:
         loop = make_loop("plain")
 
-        async def main() -> None:
-            try:
-                await test(*args, **kwargs)
-            finally:
-                for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                    task.cancel()
-                    await asyncio.wait([task])
-
         with patch.object(asgiref.testing, "time") as clock, contextlib.closing(loop):
             clock.monotonic = loop.time
-            assert not loop.run(main()), "waits forever"
+            main = and_cancel_the_rest(test(*args, **kwargs))
+            assert not loop.run(main), "waits forever"
             loop.main.result()
 
     return run

@@ -6,7 +6,6 @@ always.
 import asyncio
 import gc
 import threading
-import unittest
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -32,16 +31,13 @@ from tests.helpers import LONG, SHORT, wait_for_thread
 from tests.models import Note
 from tests.scripts import Boom, Kind, Script, scripted
 
-channels_db: Any = channels.db  # Its stubs omit what it imports.
-
-
 # Set when a thread has written the note "slow", and to let that thread end.
 begun, go_on = threading.Event(), threading.Event()
 
 
 def setUpModule() -> None:
     # Other modules use the parent class, which leaves it replaced if two wait at once.
-    channels_db.close_old_connections = close_old_connections
+    setattr(channels.db, "close_old_connections", close_old_connections)
 
 
 def write(text: str) -> None:
@@ -64,14 +60,9 @@ class AsyncNotes(AsyncWebsocketConsumer):
         await database_sync_to_async(write)("connect")
         await self.accept()
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         await database_sync_to_async(write)(str(text_data))
-        if text_data == "close":
-            await self.close(4000)
-        else:
-            await self.send(text_data)
+        await self.send(text_data)
 
     async def disconnect(self, code: int) -> None:
         await database_sync_to_async(write)("disconnect")
@@ -82,14 +73,9 @@ class SyncNotes(WebsocketConsumer):
         write("connect")
         self.accept()
 
-    def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         write(str(text_data))
-        if text_data == "close":
-            self.close(4000)
-        else:
-            self.send(text_data)
+        self.send(text_data)
 
     def disconnect(self, code: int) -> None:
         write("disconnect")
@@ -111,18 +97,6 @@ async def be_slow(it: WebsocketCommunicator) -> None:
 # What a test does when it has connected.
 
 
-async def receive_nothing(it: RecordingWebsocketCommunicator) -> None:
-    await it.send_to("hello")
-    while await it.receive_nothing():
-        pass
-
-
-async def wait_closed(it: RecordingWebsocketCommunicator) -> None:
-    await it.send_to("hello")
-    await it.send_to("close")
-    assert await it.wait_closed() == 4000
-
-
 async def leave_a_block(it: RecordingWebsocketCommunicator) -> None:
     async with it:
         pass
@@ -134,14 +108,10 @@ async def crash(it: RecordingWebsocketCommunicator) -> None:
         await it.receive_from()
 
 
-async def time_out(it: RecordingWebsocketCommunicator) -> None:
-    with suppress(TimeoutError):
-        await it.receive_from(SHORT)
-
-
 async def cut_off_a_thread(it: RecordingWebsocketCommunicator) -> None:
     await be_slow(it)
-    await time_out(it)
+    with suppress(TimeoutError):
+        await it.receive_from(SHORT)
     assert it.future.cancelled()
     go_on.set()
 
@@ -150,19 +120,15 @@ Use = Callable[[RecordingWebsocketCommunicator], Awaitable[None]]
 #: What a test does, and the notes of the consumer after "connect".
 USES: list[tuple[Use, list[str]]] = [
     (converse, ["hello"]),
-    (receive_nothing, ["hello"]),
     (RecordingWebsocketCommunicator.disconnect, ["disconnect"]),
-    (wait_closed, ["hello", "close"]),
     (leave_a_block, ["disconnect"]),
     (crash, ["crash"]),
-    (time_out, []),
     (cut_off_a_thread, ["slow"]),
 ]
 
 
 class AsyncConsumerTests(TestCase):
     consumer: type[AsyncConsumer] = AsyncNotes
-    communicator_class = RecordingWebsocketCommunicator
 
     @classmethod
     def setUpTestData(cls) -> None:
@@ -178,11 +144,9 @@ class AsyncConsumerTests(TestCase):
         connection = connections["default"]
         self.assertNotIn("close_if_unusable_or_obsolete", vars(connection))
 
-    def start(self) -> RecordingWebsocketCommunicator:
-        return self.communicator_class(self.consumer.as_asgi(), "/")
-
     async def connected(self) -> RecordingWebsocketCommunicator:
-        communicator = self.start()
+        application = self.consumer.as_asgi()
+        communicator = RecordingWebsocketCommunicator(application, "/")
         self.assertEqual(await communicator.connect(), (True, None))
         await wait_for_thread()
         return communicator
@@ -195,15 +159,13 @@ class AsyncConsumerTests(TestCase):
             ["for the class", "for the test", *by_the_consumer, "by the test"],
         )
 
-    async def test_the_transaction_survives_a_plain_sleep(self) -> None:
-        communicator = self.start()
+    async def test_the_transaction_survives_without_a_call(self) -> None:
+        communicator = RecordingWebsocketCommunicator(self.consumer.as_asgi(), "/")
         await communicator.send_input(CONNECT)
-        while communicator.output_queue.empty() and not communicator.future.done():
-            await asyncio.sleep(0.01)
-        try:
-            await self.assert_survived("connect")
-        finally:
-            communicator.stop()  # The consumer of the parent class has crashed, too.
+        while communicator.output_queue.empty():
+            await asyncio.sleep(0)
+        await self.assert_survived("connect")
+        communicator.stop()
 
     async def test_the_transaction_survives_a_garbage_collected_communicator(
         self,
@@ -247,37 +209,13 @@ class SyncConsumerTests(AsyncConsumerTests):
     consumer = SyncNotes
 
 
-class ParentTests(TransactionTestCase):
-    def test_the_parent_class_loses_the_transaction(self) -> None:
-        close: Any = BaseDatabaseWrapper.close_if_unusable_or_obsolete
-        for consumer in (AsyncNotes, SyncNotes):
-            attributes = {
-                "consumer": consumer,
-                "communicator_class": WebsocketCommunicator,
-            }
-            tests = type("Tests", (AsyncConsumerTests,), attributes)
-            test = tests("test_the_transaction_survives_a_plain_sleep")
-            result = unittest.TestResult()
-            # As if no communicator of ours had been used in this process.
-            with mock.patch.object(
-                BaseDatabaseWrapper,
-                "close_if_unusable_or_obsolete",
-                getattr(close, "__wrapped__", close),
-            ):
-                unittest.TestSuite([test]).run(result)
-            [(_, error)] = result.errors
-            self.assertRegex(error.splitlines()[-1], "^django.db.utils.*closed")
-
-
 # Connections outside a transaction.
 
 
 class PooledNotes(AsyncWebsocketConsumer):
     """Writes in any thread of the event loop's pool."""
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         await database_sync_to_async(write, thread_sensitive=False)("hello")
         await self.send("hello")
 
@@ -285,9 +223,7 @@ class PooledNotes(AsyncWebsocketConsumer):
 class UnwrappedNotes(AsyncWebsocketConsumer):
     """Leaves its connection open: it is closed before the next event."""
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         await Note.objects.acreate(text="hello")
         await self.send("hello")
 
@@ -317,22 +253,9 @@ def closed_connections() -> Iterator[None]:
     assert [it for it in opened if it.connection] == []
 
 
-async def use_database(consumer: type[AsyncConsumer]) -> None:
-    with closed_connections():
-        communicator = RecordingWebsocketCommunicator(consumer.as_asgi(), "/")
-        assert await communicator.connect() == (True, None)
-        await converse(communicator)
-        await communicator.disconnect()
-
-
 class NoTransactionTests(TransactionTestCase):
     def setUp(self) -> None:
         connections.close_all()
-
-    async def test_every_connection_is_closed(self) -> None:
-        for consumer in CONSUMERS:
-            with self.subTest(consumer):
-                await use_database(consumer)
 
     async def test_a_thread_that_outlives_its_application_closes_its_connection(
         self,
@@ -366,10 +289,14 @@ class WorkerThreadTests(TestCase):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("consumer", CONSUMERS)
-async def test_every_connection_is_closed_under_pytest(
+async def test_every_connection_is_closed(
     consumer: type[AsyncConsumer],
 ) -> None:
-    await use_database(consumer)
+    with closed_connections():
+        communicator = RecordingWebsocketCommunicator(consumer.as_asgi(), "/")
+        assert await communicator.connect() == (True, None)
+        await converse(communicator)
+        await communicator.disconnect()
 
 
 async def start(kind: Kind) -> RecordingWebsocketCommunicator:
@@ -395,7 +322,7 @@ async def test_a_replacement_of_the_suite_is_called_and_kept() -> None:
     with mock.patch("channels.db.close_old_connections") as own:
         await (await start("sync")).disconnect()
         own.assert_called()
-        assert channels_db.close_old_connections is own
+        assert getattr(channels.db, "close_old_connections") is own
 
 
 # Connections of which the class defines when to close them.

@@ -60,6 +60,8 @@ async def calls(communicator: RecordingWebsocketCommunicator) -> None:
         await communicator.receive_until(lambda payload: payload == 1), list[Any]
     )
     assert_type(await communicator.receive_until(bool, timeout=None), list[Any])
+    await communicator.wait_idle(timeout=None)
+    assert_type(await communicator.receive_all(), list[Any])
     assert_type(await communicator.receive_output(1), dict[str, Any])
     assert_type(await communicator.receive_from(timeout=1), str | bytes)
     assert_type(await communicator.receive_json_from(), Any)

@@ -16,6 +16,7 @@ from tests.failures.texts import (
     NOT_CLOSED,
     RETURNED,
     UNANSWERED,
+    WITHOUT_ANSWER,
     nothing_more,
     timed_out,
 )
@@ -53,7 +54,7 @@ def times_out(
 
 
 def idle(calls: str, why: str, *events: object) -> Cause:
-    return times_out(calls, f"The consumer is idle: it {why}", *events)
+    return times_out(calls, f"the application {why}", *events)
 
 
 def ends(calls: str, how: str, advice: str, ending: Any = "wait") -> Cause:
@@ -93,7 +94,7 @@ def unexpected(event: object, error: type[Exception], shown: str) -> Cause:
 
 
 CLOSED = (
-    "has closed with 4401.\n"
+    "has closed with 4401\n"
     "The test has already received the close; nothing can follow it."
 )
 DISCONNECTED = (
@@ -112,6 +113,9 @@ CAUSES = [
     times_out("connect", UNANSWERED),
     times_out("connect", UNANSWERED, JSON_FRAME, received=ONE),
     times_out("connect", UNANSWERED, JSON_FRAME, JSON_FRAME, received=TWO),
+    times_out(
+        "connect wait_closed", NOT_CLOSED, ACCEPT, ACCEPT, received="1 other event"
+    ),
     # Only the frames that it has read past itself.
     times_out(
         "connect wait_closed",
@@ -121,20 +125,20 @@ CAUSES = [
     ),
     times_out(
         "connect",
-        "The consumer is idle: it has started a denial response and not completed"
-        " it.\nSend a websocket.http.response.body without more_body.",
+        "the application has started a denial response and not completed"
+        " it\nSend a websocket.http.response.body without more_body.",
         *(DENIAL, PART),
         received="the start of a denial response, HTTP 401, but not its end",
     ),
     # Why a consumer that waits for events sends nothing.
     idle(
         "receive_json_from",
-        "has not received websocket.connect.\nCall connect() first.",
+        "has not received websocket.connect\nCall connect() first.",
         ACCEPT,
     ),
     idle(
         "connect receive_json_from",
-        "has denied the handshake with HTTP 401.\nSee denial_response.",
+        "has denied the handshake with HTTP 401\nSee denial_response.",
         *(DENIAL, BODY),
     ),
     idle("connect receive_output", CLOSED, CLOSE_WITH_REASON),
@@ -217,9 +221,7 @@ async def test_a_failure_shows_the_timeout_however_it_is_given(
     arguments: Any, keywords: Any, timeout: float | None
 ) -> None:
     call = client(ending="return").connect(*arguments, **keywords)
-    assert await message(call) == nothing_more(
-        "connect", "the application has returned", RETURNED, timeout
-    )
+    assert await message(call) == nothing_more("connect", *WITHOUT_ANSWER, timeout)
 
 
 async def test_the_cancellation_of_the_test_itself_has_no_text() -> None:
@@ -279,7 +281,7 @@ def test_a_timeout_of_a_receive_output_of_the_tests_own_is_explained() -> None:
         assert await message(communicator.connect(0.2)) == unanswered
         assert not communicator.future.done()
         failing = Failing(application, "/ws/")
-        not_started = "The application has not been started.\nCall connect() first."
+        not_started = "the application has not been started\nCall connect() first."
         shown = timed_out("receive_from", not_started)
         assert await message(failing.receive_from(0.2)) == shown
         # It is the other communicator that explains.
@@ -330,7 +332,7 @@ def test_a_failure_in_a_task_that_send_input_has_started_is_explained(
     if strict:
         error = run(fail("NaN"))
         assert isinstance(error, AssertionError)
-        assert str(error).splitlines()[1] == "send NaN"
+        assert str(error).splitlines()[1].endswith(": send NaN")
 
 
 async def test_strict_checks_a_call_while_another_task_has_one_in_progress() -> None:
@@ -343,7 +345,7 @@ async def test_strict_checks_a_call_while_another_task_has_one_in_progress() -> 
         await asyncio.sleep(0)
     error = await failure(communicator.receive_nothing(0))
     assert isinstance(error, AssertionError)
-    assert str(error).splitlines()[1] == "send NaN"
+    assert str(error).splitlines()[1].endswith(": send NaN")
     waiting.cancel()
     await asyncio.wait([waiting])
     await communicator.disconnect()

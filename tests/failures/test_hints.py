@@ -1,11 +1,16 @@
 """What the transcript says that the test has forgotten, where an application raises."""
 
+import json
 import traceback
 from typing import Any
 
 import pytest
 from channels.consumer import AsyncConsumer, SyncConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.generic.websocket import (
+    AsyncJsonWebsocketConsumer,
+    AsyncWebsocketConsumer,
+    WebsocketConsumer,
+)
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import override_settings
@@ -75,12 +80,21 @@ async def test_a_key_error_says_what_adds_the_key_to_the_scope(
     ]
 
 
+async def test_a_key_of_the_projects_own_may_be_set_in_the_scope() -> None:
+    error, shown = await crash(Reading.as_asgi(key="tenant"))
+    assert type(error) is KeyError
+    assert shown[1] == (
+        "the scope has no 'tenant': set communicator.scope[\"tenant\"] = ..."
+    )
+
+
 class Raising(AsyncWebsocketConsumer):
     """Raises the exception that is in its scope."""
 
     async def connect(self) -> None:
         scope: Any = self.scope
-        raise scope["error"]  # raises
+        error = scope["error"]
+        raise error  # raises
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,7 @@ class Raising(AsyncWebsocketConsumer):
         (KeyError(["user"]), {}),
         (LookupError("user"), {}),
         (ValueError("user"), {}),
+        (ValueError("No route found"), {}),
         (TypeError("user"), {}),
     ],
     ids=repr,
@@ -105,7 +120,7 @@ async def test_another_error_gets_no_hint(
     raised, shown = await crash(Raising.as_asgi(), error=error, **keys)
     assert raised is error
     as_in_traceback = traceback.format_exception_only(error)[0].strip()
-    line = line_of('raise scope["error"]  # raises', __file__)
+    line = line_of("raise error  # raises", __file__)
     assert shown == [f"the application raised {as_in_traceback}, {HERE}:{line}"]
 
 
@@ -165,3 +180,37 @@ def test_what_is_wrong_with_the_application_is_a_hint(name: str) -> None:
     assert (type(error), str(error)) == (type(expected), str(expected))
     assert shown[0].startswith("the application raised ")
     assert shown[1:] == hint
+
+
+class Decoding(AsyncJsonWebsocketConsumer):
+    async def receive(
+        self, text_data: Any = None, bytes_data: Any = None, **kwargs: Any
+    ) -> None:
+        if text_data == "answer":
+            await self.send("no JSON")
+        else:
+            await super().receive(text_data)
+
+
+@pytest.mark.parametrize(
+    ("sent", "hint"),
+    [
+        ("{", "the test has sent text that is not JSON: {"),
+        ("answer", "the application has sent text that is not JSON: no JSON"),
+    ],
+)
+async def test_who_has_sent_what_cannot_be_decoded(sent: str, hint: str) -> None:
+    communicator = RecordingWebsocketCommunicator(Decoding.as_asgi(), "/ws/")
+    await communicator.connect()
+    await communicator.send_to(sent)
+    error = await failure(communicator.receive_json_from())
+    assert type(error) is json.JSONDecodeError
+    assert lines_of(only_note(error))[-1] == hint
+    communicator.stop(exceptions=False)
+
+
+async def test_the_routes_where_none_matches_the_path() -> None:
+    consumer: Any = Reading.as_asgi()
+    error, shown = await crash(URLRouter([path("chat/<slug:room>/", consumer)]))
+    assert str(error) == "No route found for path 'ws/'."
+    assert shown[1] == "the routes are: chat/<slug:room>/"

@@ -11,8 +11,8 @@ import pytest
 #: In an interpreter of its own, because what is found is remembered.
 PROGRAM = """
 import asgiref.sync
-from channels_closetest.places import is_library
-print(is_library(asgiref.sync.__file__), is_library({own!r}))
+from channels_closetest.places import is_plumbing
+print(is_plumbing(asgiref.sync.__file__), is_plumbing({own!r}))
 """
 
 

@@ -79,7 +79,7 @@ async def test_an_end_before_any_event_is_at_0_ms(ending: str) -> None:
 async def test_a_record_is_comparable_and_immutable() -> None:
     communicator = await having_sent(ACCEPT)
     [_, record] = communicator.transcript.records
-    assert record == Record("send", ACCEPT, record.seconds)
+    assert record == Record("send", ACCEPT, record.seconds, record.place)
     assert record == communicator.transcript.records[1]
     assert record != Record("send", CLOSE, record.seconds)
     with pytest.raises(AttributeError):
@@ -270,7 +270,7 @@ async def test_str_shows_what_the_test_sends() -> None:
     communicator = await having_sent(ACCEPT)
     await communicator.send_to('{"n": 1}')
     await communicator.send_to(bytes_data=b"\0")
-    await communicator.send_input({"type": "notes.changed", "id": 1})
+    await communicator.send_input({"type": "notes.new"})
     await communicator.disconnect(code=4000)
     await communicator.send_input({"type": "websocket.disconnect", "code": 1000})
     assert readable(communicator.transcript) == transcript(
@@ -278,7 +278,7 @@ async def test_str_shows_what_the_test_sends() -> None:
         "<- accept",
         '-> receive {"n": 1}',
         "-> receive b'\\x00'",
-        "-> {'id': 1, 'type': 'notes.changed'}",
+        "-> {'type': 'notes.new'}",
         "-> disconnect 4000",
         "the application returned",
         # After its end, and shown there.
@@ -302,5 +302,6 @@ async def test_a_crash_is_located_in_the_code_of_the_project() -> None:
 async def test_a_crash_in_a_library_is_located_in_the_library() -> None:
     communicator = RecordingWebsocketCommunicator(URLRouter([]), "/ws/")
     await failure(communicator.connect())
-    ends = lines_of(communicator.transcript)[-1]
+    _, ends, hint = lines_of(communicator.transcript)
     assert re.search(r"raised ValueError: .*channels/routing.py:\d+$", ends), ends
+    assert hint == "the routes are: ''"

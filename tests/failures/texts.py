@@ -17,10 +17,24 @@ AWAITED = {
 def timed_out(
     name: str, where: str, received: str = "nothing", timeout: float = 0.2
 ) -> str:
-    """Return the failure of a call whose timeout has expired."""
+    """Return the failure of a call whose timeout has expired.
+
+    The first line of ``where`` is the cause, unless it is a stack.
+    """
+    cause, _, details = where.partition("\n")
+    if cause.startswith("A task that the application started has raised"):
+        cause, details = f"a{cause[1:-1]}", where
+    elif where.startswith("The application was forced to stop"):
+        cause, details = "the application suppresses CancelledError", where
+    elif "It is waiting for" in where:
+        cause, details = "the application waits for a thread", where
+    elif cause.endswith("(most recent call last):"):
+        stack = re.split(r"\n(?! )", f"{details}\n")[0]
+        file, line = re.findall(r'File "(.+)", line (\d+)', stack)[-1]
+        cause, details = f"the application waits at {file}:{line}", where
     return (
-        f"{name}(timeout={timeout}) timed out. Waiting for: {AWAITED[name]}."
-        f" Received: {received}.\n{where}"
+        f"{name}(timeout={timeout}) timed out: {cause}. Waiting for: {AWAITED[name]}."
+        f" Received: {received}.\n{details}"
     )
 
 
@@ -38,15 +52,11 @@ WAITING_HERE = "The application is waiting here (most recent call last):\n"
 HOW_TO_UNBLOCK = "Unblock it, or pass a longer timeout."
 
 
-_HANDLED = "The consumer is idle: it has handled every event that it received.\n"
+_HANDLED = "the application is idle: it has handled every event that it received\n"
 
 
 #: In the failure of a call that receives.
-IDLE = (
-    f"{_HANDLED}Send from one of its handlers, or send it an event that it answers. If"
-    " it waits for group_send(), compare the name of the group: a message reaches only"
-    " the channels that are in the group when it is sent."
-)
+IDLE = f"{_HANDLED}Send from one of its handlers, or send it an event that it answers."
 
 
 #: In the failure of wait_closed().
@@ -57,7 +67,7 @@ NOT_CLOSED = (
 
 
 UNANSWERED = (
-    "The consumer is idle: it has not responded to the handshake.\n"
+    "the application is idle and has not responded to the handshake\n"
     "Call accept() or close() in its connect()."
 )
 
@@ -74,6 +84,11 @@ BOOM = "tests.scripts.Boom: boom, tests/scripts.py:" + str(
 )
 
 
+#: How an application ends, and the advice: of connect(), and of other calls.
+WITHOUT_ANSWER = (
+    "the application has returned without an answer",
+    "Call accept() or close() before it returns.",
+)
 RETURNED = "Send before it returns, or before a handler raises StopConsumer."
 
 
@@ -96,7 +111,7 @@ def transcript(
         first, _, event = line.partition(" ")
         name, _, details = event.partition(" ")
         if first == "!!":
-            shown[-1] = f"{shown[-1]:<46}  {line}"
+            shown.append(f"{'':16}{line}")
         elif not first:
             shown.append(f"{'':14}{event}")
         elif name.isalpha() and first in ("->", "<-"):
@@ -111,6 +126,7 @@ def lines_of(shown: object) -> list[str]:
     _, *lines, _ = readable(shown).splitlines()
     plain = (re.sub(r"^ +(0\.0 ms  )?", "", line) for line in lines)
     return [
-        re.sub(r"^(-> \w+|<- \w+) +", r"\1 ", line.partition("  !! ")[0]).rstrip()
+        re.sub(r"^(-> \w+|<- \w+) +", r"\1 ", line)
         for line in plain
+        if not line.startswith("!!")
     ]

@@ -11,7 +11,6 @@ from unittest.mock import AsyncMock
 
 import pytest
 from asgiref.typing import ASGI3Application
-from channels.consumer import AsyncConsumer
 
 from tests.events import (
     ACCEPT,
@@ -24,7 +23,6 @@ from tests.events import (
     JSON_FRAME,
     UNKNOWN,
     accept,
-    close,
     send,
 )
 from tests.helpers import LONG, SHORT, each_kind
@@ -36,18 +34,15 @@ from tests.steps import Step, assert_same, connect, receive, wait_for_end
 @pytest.mark.parametrize(
     "events",
     [
-        [accept(subprotocol="chat", headers=[(b"a", b"b")])],
         [accept(headers=None)],
         [accept(headers=[("a", "b")])],
         [accept(subprotocol=5)],
         [accept(subprotocol="")],
-        [close()],
-        [CLOSE_WITH_REASON],
         [ACCEPT, ACCEPT, CLOSE_WITH_REASON],
     ],
     ids=str,
 )
-async def test_handshake_responses(events: list[object]) -> None:
+async def test_unusual_handshake_responses(events: list[object]) -> None:
     await assert_same(sending(*events), *[connect] * len(events))
 
 
@@ -72,10 +67,6 @@ ACCEPTED: dict[str, tuple[list[object], list[Step]]] = {
         [JSON_FRAME, CLOSE_WITH_REASON],
         [lambda it: it.receive_from(LONG), receive],
     ),
-    "received until a timeout, and again until a cancellation": (
-        [JSON_FRAME, CLOSE],
-        [receive, receive, *[lambda it: it.receive_output(SHORT)] * 2],
-    ),
     "cleaned up after the close, several times": (
         [CLOSE],
         [
@@ -87,21 +78,6 @@ ACCEPTED: dict[str, tuple[list[object], list[Step]]] = {
             lambda it: it.disconnect(code=1001, timeout=SHORT),
             lambda it: it.stop(exceptions=False),
         ],
-    ),
-    "disconnected twice": (
-        [JSON_FRAME],
-        [
-            lambda it: it.receive_from(LONG),
-            lambda it: it.disconnect(4000, LONG),
-            lambda it: it.disconnect(code=4000),
-            lambda it: it.wait(),
-            lambda it: it.stop(),
-        ],
-    ),
-    "stopped": ([], [lambda it: it.stop(), wait_for_end, lambda it: it.stop()]),
-    "wait until the timeout expires": (
-        [],
-        [lambda it: it.wait(SHORT), lambda it: it.receive_output(SHORT)],
     ),
     "text that is not JSON": ([FRAME], [lambda it: it.receive_json_from(LONG)]),
     "bytes in place of JSON": ([BYTES_FRAME], [lambda it: it.receive_json_from(LONG)]),
@@ -223,23 +199,6 @@ async def get_in_vain(it: Any) -> None:
         await asyncio.wait_for(it.output_queue.get(), SHORT)
 
 
-async def interrupt(it: Any) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(it.receive_output(timeout=10), SHORT)
-
-
-async def converse_in_two_tasks(it: Any) -> object:
-    async def send() -> None:
-        for number in range(20):
-            await it.send_json_to(number)
-            await asyncio.sleep(0)
-
-    async def receive() -> list[object]:
-        return [await it.receive_json_from(LONG) for _ in range(20)]
-
-    return await asyncio.gather(receive(), send())
-
-
 def spy(it: Any) -> None:
     it.send_input = AsyncMock(wraps=it.send_input)
 
@@ -261,17 +220,18 @@ def other_application(it: Any) -> None:
     it.application = sending(accept(subprotocol="other"))
 
 
-class ChunkedHttpApp(AsyncConsumer):
-    """An example of Channels' documentation on testing."""
-
-    async def http_request(self, event: Any) -> None:
-        await self.send({"type": "http.response.start", "status": 200, "headers": []})
-        first, _, last = event["body"].partition(b"\x01")
-        await self.send(
-            {"type": "http.response.body", "body": first, "more_body": True}
-        )
-        await self.send({"type": "http.response.body", "body": last})
-
+#: With each call, send_input() is called once at most, and no task is left.
+CONVERSATION: list[Step] = [
+    lambda it: it.connect(),
+    lambda it: it.send_to(text_data="hello"),
+    lambda it: it.receive_from(),
+    lambda it: it.send_to(bytes_data=b"hi\0"),
+    lambda it: it.receive_from(),
+    lambda it: it.send_json_to({"hello": "world"}),
+    lambda it: it.receive_json_from(),
+    lambda it: it.receive_nothing(),
+    lambda it: it.disconnect(),
+]
 
 USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
     "the output queue": (
@@ -289,12 +249,7 @@ USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
     ),
     "the input queue": (
         echo,
-        [
-            lambda it: it.input_queue.put_nowait(CONNECT),
-            lambda it: it.input_queue.put_nowait({"type": "websocket.receive"}),
-            receive,
-            receive,
-        ],
+        [lambda it: it.input_queue.put_nowait(CONNECT), receive],
     ),
     "the future": (
         echo,
@@ -306,10 +261,6 @@ USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
             lambda it: it.future,
             state,
         ],
-    ),
-    "the future of an application that raises": (
-        sending(ACCEPT, ending="raise"),
-        [connect, lambda it: it.future, state],
     ),
     "the scope": (
         scope_reader,
@@ -325,77 +276,14 @@ USES: dict[str, tuple[ASGI3Application, list[Step]]] = {
         [other_scope, connect, lambda it: it.scope["keys"]],
     ),
     "another application": (echo, [other_application, connect]),
-    "tasks": (
-        echo,
-        [
-            count_tasks,
-            connect,
-            count_tasks,
-            lambda it: it.send_to("text"),
-            count_tasks,
-            lambda it: it.receive_from(),
-            count_tasks,
-            lambda it: it.receive_nothing(),
-            count_tasks,
-            interrupt,
-            count_tasks,
-            lambda it: it.disconnect(),
-            count_tasks,
-        ],
-    ),
-    "a call that is cancelled": (
-        echo,
-        [
-            connect,
-            *[interrupt] * 3,
-            lambda it: it.send_to("text"),
-            lambda it: it.receive_from(),
-        ],
-    ),
-    "a spy": (
+    "a conversation": (
         echo,
         [
             spy,
-            connect,
-            lambda it: it.send_to("text"),
-            lambda it: it.send_json_to([]),
-            lambda it: it.disconnect(),
+            *[step for call in CONVERSATION for step in (call, count_tasks)],
             lambda it: it.send_input.await_args_list,
         ],
     ),
-    "frames in both directions": (
-        echo,
-        [
-            lambda it: it.connect(),
-            lambda it: it.send_to(text_data="hello"),
-            lambda it: it.receive_from(),
-            lambda it: it.send_to(bytes_data=b"hi\0"),
-            lambda it: it.receive_from(),
-            lambda it: it.send_json_to({"hello": "world"}),
-            lambda it: it.receive_json_from(),
-            lambda it: it.receive_nothing(),
-            lambda it: it.disconnect(),
-        ],
-    ),
-    "events of any protocol": (
-        ChunkedHttpApp.as_asgi(),
-        [
-            lambda it: it.send_input({"type": "http.request", "body": b"1 \x01 2"}),
-            lambda it: it.receive_output(timeout=1),
-            lambda it: it.receive_nothing(timeout=0.1, interval=0.01),
-            lambda it: it.receive_output(),
-            lambda it: it.receive_output(),
-            lambda it: it.receive_nothing(),
-            lambda it: it.send_input({"type": "http.request", "body": b""}),
-            lambda it: it.receive_output(),
-            lambda it: it.wait(timeout=SHORT),
-        ],
-    ),
-    "wait raises what the application raises": (
-        ChunkedHttpApp.as_asgi(),
-        [lambda it: it.send_input({"type": "http.request"}), lambda it: it.wait()],
-    ),
-    "two tasks": (echo, [connect, converse_in_two_tasks]),
 }
 
 

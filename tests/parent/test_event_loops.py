@@ -1,7 +1,6 @@
 """A communicator belongs to the event loop that has started its application."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -11,10 +10,17 @@ from asgiref.sync import async_to_sync
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, FRAME, JSON_FRAME
-from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes, failure
+from tests.events import ACCEPT, CONNECT, FRAME, JSON_FRAME
+from tests.helpers import (
+    LONG,
+    SHORT,
+    CommunicatorClass,
+    both_classes,
+    failure,
+    message,
+)
 from tests.parent.applications import connected, echo, sending
-from tests.scripts import Boom
+from tests.virtual_time import and_cancel_the_rest
 
 OTHER_LOOP = (
     "The application runs in another event loop: a communicator belongs to the loop"
@@ -38,16 +44,8 @@ def loops(request: pytest.FixtureRequest) -> Iterator[list[Loop]]:
     loops = [request.param(), request.param()]
     yield loops
     for loop in loops:
-        loop.run_until_complete(cancel_all_tasks())
+        loop.run_until_complete(and_cancel_the_rest(asyncio.sleep(0)))
         loop.close()
-
-
-async def cancel_all_tasks() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others)
 
 
 async def failure_at_once(call: Awaitable[object]) -> BaseException:
@@ -107,6 +105,7 @@ OUR_CALLS: dict[str, Call] = {
     "wait forever": lambda it: it.wait(timeout=None),
     "wait_closed": lambda it: it.wait_closed(),
     "wait_closed forever": lambda it: it.wait_closed(timeout=None),
+    "wait_idle": lambda it: it.wait_idle(),
     "leave a block": leave_block,
 }
 
@@ -165,21 +164,6 @@ def test_connect_from_another_event_loop_raises_at_once(
     assert not future.done()
 
 
-def test_the_exception_of_a_block_in_another_event_loop_is_not_masked(
-    loops: list[Loop],
-) -> None:
-    own, other = loops
-    communicator = own.run_until_complete(connected(RecordingWebsocketCommunicator))
-    boom = Boom("boom")
-
-    async def use() -> None:
-        async with communicator:  # type: ignore[attr-defined]
-            raise boom
-
-    assert other.run_until_complete(failure_at_once(use())) is boom
-    assert_usable(communicator, own)
-
-
 @both_classes
 def test_what_is_queued_can_be_sent_and_received_in_any_event_loop(
     communicator_class: CommunicatorClass, loops: list[Loop]
@@ -200,29 +184,6 @@ def test_what_is_queued_can_be_sent_and_received_in_any_event_loop(
     other.run_until_complete(communicator.send_to("text"))
     assert own.run_until_complete(communicator.receive_from()) == "text"
     own.run_until_complete(communicator.disconnect())
-
-
-@both_classes
-def test_a_call_in_another_thread_than_the_application_raises_at_once(
-    communicator_class: CommunicatorClass, loops: list[Loop]
-) -> None:
-    own, other = loops
-    thread = threading.Thread(target=own.run_forever)
-    thread.start()
-
-    def in_own_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, own).result(LONG)
-
-    try:
-        communicator = in_own_loop(connected(communicator_class))
-        call = communicator.receive_from(None)
-        assert_other_loop(other.run_until_complete(failure_at_once(call)), communicator)
-        in_own_loop(communicator.send_to("text"))
-        assert in_own_loop(communicator.receive_from()) == "text"
-        in_own_loop(communicator.disconnect())
-    finally:
-        own.call_soon_threadsafe(own.stop)
-        thread.join()
 
 
 # An event loop that has ended.
@@ -261,3 +222,18 @@ def test_a_call_after_the_event_loop_of_the_application_has_ended(
         if isinstance(communicator, RecordingWebsocketCommunicator):
             assert str(error) == LOOP_ENDED
     assert run(communicator.wait)() is None
+
+
+def test_what_has_ended_says_so_in_any_event_loop() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def end() -> RecordingWebsocketCommunicator:
+        communicator = RecordingWebsocketCommunicator(application, "/ws/")
+        await communicator.send_input(CONNECT)
+        await communicator.wait()
+        return communicator
+
+    communicator = asyncio.run(end())
+    text = asyncio.run(message(communicator.receive_output()))
+    assert "cannot receive anything more: the application has returned." in text

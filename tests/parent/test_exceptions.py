@@ -28,12 +28,6 @@ class RefusesNotes(Exception):
         raise RuntimeError("no notes")
 
 
-class RefusesToReturnNotes(Exception):
-    @property
-    def add_note(self) -> Any:
-        raise RuntimeError("no notes")
-
-
 class RefusesAttributes(Exception):
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise RuntimeError("no attributes")
@@ -91,7 +85,6 @@ each_exception = pytest.mark.parametrize(
     "exception_class",
     [
         *WITH_NOTE,
-        RefusesToReturnNotes,
         RefusesItsClass,
         RefusesToBeShown,
         HasOtherNotes,
@@ -124,11 +117,6 @@ async def leave_a_block(it: RecordingWebsocketCommunicator) -> None:
             await it.send_input(CONNECT)
 
 
-async def connect_in_a_block(it: RecordingWebsocketCommunicator) -> None:
-    async with it:
-        await it.connect()
-
-
 WAITING_CALLS: dict[str, Call] = {
     "connect": lambda it: it.connect(BRIEF),
     "receive_output": lambda it: it.receive_output(BRIEF),
@@ -140,7 +128,6 @@ WAITING_CALLS: dict[str, Call] = {
 OUR_CALLS: dict[str, Call] = {
     "wait_closed": lambda it: it.wait_closed(LONG),
     "leave a block": leave_a_block,
-    "connect in a block": connect_in_a_block,
 }
 #: These do not wait, and raise only what the application has raised before.
 OTHER_CALLS: dict[str, Call] = {

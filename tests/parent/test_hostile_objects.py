@@ -1,4 +1,4 @@
-"""Events and scopes may hold, or be, objects that support no operation."""
+"""Events and scopes may be any objects, also such that support no operation."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import pytest
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE, FRAME, close, send
+from tests.events import ACCEPT, FRAME, Event, close, send
 from tests.helpers import (
     SHORT,
     CommunicatorClass,
@@ -15,26 +15,40 @@ from tests.helpers import (
     ignore_undeliverable,
 )
 from tests.hostile import HOSTILE
-from tests.parent.applications import sending
+from tests.parent.applications import connected, sending
 
 
 @both_classes
-async def test_events_and_scopes_may_hold_objects_that_support_no_operation(
+async def test_events_are_passed_as_the_same_object_and_can_be_changed(
     communicator_class: CommunicatorClass,
 ) -> None:
-    """They cannot be copied, compared or formatted."""
-    event = send(text=HOSTILE, list=[HOSTILE])
-    communicator = communicator_class(sending(ACCEPT, event, event), "/")
-    scope: Any = communicator.scope
-    scope["user"] = scope["session"] = HOSTILE
-    assert await communicator.connect() == (True, None)
-    await communicator.send_input({"type": "websocket.receive", "text": HOSTILE})
+    event: Event = send(text="1", list=[])
+    communicator = await connected(communicator_class, sending(ACCEPT, event))
+    event["text"] = "changed by the application"
     received = await communicator.receive_output()
-    assert received is event and received["text"] is HOSTILE
-    with pytest.raises(AssertionError):
-        await communicator.receive_from()
-    with pytest.raises(TimeoutError):
-        await communicator.receive_output(SHORT)
+    assert received is event
+    received["list"].append("by the test")
+    del received["type"]
+    assert event == {"text": "changed by the application", "list": ["by the test"]}
+    sent: Event = {"type": "websocket.receive", "text": "1"}
+    await communicator.send_input(sent)
+    assert communicator.input_queue.get_nowait() is sent
+    await communicator.disconnect()
+
+
+@both_classes
+@pytest.mark.parametrize(
+    "event",
+    [None, {}, "text", "", 5, {"type": "chat.message"}, {"type": None}],
+    ids=repr,
+)
+async def test_events_may_be_any_object(
+    communicator_class: CommunicatorClass, event: Any
+) -> None:
+    communicator = await connected(communicator_class)
+    await communicator.send_input(event)
+    assert await communicator.receive_output() is event
+    await communicator.disconnect()
 
 
 class RefusesGet(dict[str, Any]):
@@ -79,6 +93,7 @@ SCOPES: dict[str, Callable[[dict[str, Any]], object]] = {
     "hostile subprotocols": having(subprotocols=HOSTILE),
     "hostile headers": having(subprotocols=[], headers=[HOSTILE, (HOSTILE, HOSTILE)]),
     "a hostile path": having(path=HOSTILE),
+    "a hostile user": having(user=HOSTILE, session=HOSTILE),
     "a hostile object": lambda scope: HOSTILE,
     "None": lambda scope: None,
 }
@@ -102,32 +117,23 @@ async def test_no_scope_fails_a_call(
     communicator = with_scope(communicator_class, make, ACCEPT, FRAME)
     assert await communicator.connect() == (True, None)
     assert await communicator.receive_from() == "hello"
-    await communicator.send_to("text")
+    await communicator.send_input({"type": "websocket.receive", "text": HOSTILE})
     error = await failure(communicator.receive_from(SHORT))
     assert type(error) is TimeoutError
 
 
 @ignore_undeliverable
 @each_scope
-async def test_no_scope_fails_a_connect_that_reads_past_a_frame(
-    make: Callable[[Any], Any],
-) -> None:
-    communicator = with_scope(RecordingWebsocketCommunicator, make, FRAME, CLOSE)
-    assert await communicator.connect() == (False, 4401)
-    assert communicator.pre_close_messages == ["hello"]
-    await communicator.disconnect()
-
-
-@each_scope
 async def test_no_scope_masks_the_exception_of_a_block(
     make: Callable[[Any], Any],
 ) -> None:
     error = ValueError("boom")
-    communicator = with_scope(RecordingWebsocketCommunicator, make, ACCEPT, FRAME)
+    communicator = with_scope(RecordingWebsocketCommunicator, make, FRAME, ACCEPT)
 
     async def use() -> None:
         async with communicator:
-            await communicator.connect()
+            assert await communicator.connect() == (True, None)
+            assert communicator.pre_close_messages == ["hello"]
             # As a test does between its calls; the scope stays as hostile.
             communicator.scope = make({"type": "websocket", "path": "/"})
             raise error

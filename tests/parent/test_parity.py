@@ -9,11 +9,9 @@ import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from unittest.mock import AsyncMock, patch
+from unittest.mock import AsyncMock
 
 import anyio
-import asgiref.testing
-import channels.db
 import pytest
 import strawberry
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -23,19 +21,19 @@ from strawberry.channels import GraphQLWSConsumer
 from strawberry.channels.testing import GraphQLWebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
-from tests.events import ACCEPT, CLOSE, CONNECT, DISCONNECT, FRAME, send
+from tests.events import ACCEPT, CLOSE, CONNECT, DISCONNECT, FRAME
 from tests.helpers import (
     LONG,
     SHORT,
     CommunicatorClass,
     both_classes,
-    drain,
     failure,
     read_all_records,
 )
-from tests.parent.test_idioms import echo, sending
+from tests.parent.applications import connected, echo, sending
 from tests.scripts import Boom
-from tests.virtual_time import EAGER, make_loop
+from tests.tools.driver import channels_db
+from tests.virtual_time import EAGER
 
 
 def set_eager(is_eager: bool) -> None:
@@ -115,38 +113,6 @@ async def leaving_a_task(scope: Any, receive: Any, send: Any) -> None:
     await send(ACCEPT)
 
 
-@both_classes
-@pytest.mark.parametrize("name", ["receive_output", "receive_from"])
-async def test_a_frame_is_received_from_a_task_that_outlives_the_application(
-    communicator_class: CommunicatorClass, name: str
-) -> None:
-    communicator = communicator_class(leaving_a_task, "/")
-    assert await communicator.connect() == (True, None)
-    await asyncio.wait([communicator.future])
-    received = await getattr(communicator, name)(LONG)
-    assert received == (FRAME if name == "receive_output" else FRAME["text"])
-
-
-@both_classes
-async def test_there_is_something_from_a_task_that_outlives_the_application(
-    communicator_class: CommunicatorClass,
-) -> None:
-    communicator = communicator_class(leaving_a_task, "/")
-    assert await communicator.connect() == (True, None)
-    await asyncio.wait([communicator.future])
-    assert await communicator.receive_nothing(LONG) is False
-
-
-async def test_a_call_ends_with_the_last_task_of_an_application_that_has_returned() -> (
-    None
-):
-    communicator = RecordingWebsocketCommunicator(leaving_a_task, "/")
-    await communicator.connect()
-    assert await communicator.receive_from(LONG) == FRAME["text"]
-    call = asyncio.wait_for(communicator.receive_output(2 * LONG), LONG)
-    assert "the application has returned" in str(await failure(call))
-
-
 async def sending_soon(scope: Any, receive: Any, send: Any) -> None:
     def start() -> None:
         scope["task"] = asyncio.create_task(send(FRAME))
@@ -154,17 +120,6 @@ async def sending_soon(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send(ACCEPT)
     asyncio.get_running_loop().call_soon(start)
-
-
-@both_classes
-@pytest.mark.parametrize("is_eager", [False, True])
-async def test_a_frame_is_received_that_the_application_had_scheduled(
-    communicator_class: CommunicatorClass, is_eager: bool
-) -> None:
-    set_eager(is_eager)
-    communicator = communicator_class(sending_soon, "/")
-    assert await communicator.connect() == (True, None)
-    assert await communicator.receive_output(LONG) == FRAME
 
 
 async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
@@ -175,16 +130,40 @@ async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(SHORT)
         await send(FRAME)
 
+    await receive()
     scope["outer"] = asyncio.create_task(start())
+    await send(ACCEPT)
 
 
 @both_classes
-async def test_a_frame_is_received_from_a_task_of_the_first_step_of_an_eager_one(
+@pytest.mark.parametrize("is_eager", [False, True])
+@pytest.mark.parametrize(
+    "application", [leaving_a_task, sending_soon, starting_a_task_at_once]
+)
+@pytest.mark.parametrize(
+    ("name", "expected"), [("receive_output", FRAME), ("receive_nothing", False)]
+)
+async def test_there_is_a_frame_from_a_task_that_outlives_the_application(
     communicator_class: CommunicatorClass,
+    is_eager: bool,
+    application: Any,
+    name: str,
+    expected: object,
 ) -> None:
-    set_eager(True)
-    communicator = communicator_class(starting_a_task_at_once, "/")
-    assert await communicator.receive_output(LONG) == FRAME
+    set_eager(is_eager)
+    communicator = await connected(communicator_class, application)
+    assert communicator.future.done()
+    assert await getattr(communicator, name)(LONG) == expected
+
+
+async def test_a_call_ends_with_the_last_task_of_an_application_that_has_returned() -> (
+    None
+):
+    communicator = RecordingWebsocketCommunicator(leaving_a_task, "/")
+    await communicator.connect()
+    assert await communicator.receive_from(LONG) == FRAME["text"]
+    call = asyncio.wait_for(communicator.receive_output(2 * LONG), LONG)
+    assert "the application has returned" in str(await failure(call))
 
 
 @both_classes
@@ -204,39 +183,23 @@ async def test_the_task_factory_is_restored_if_an_application_cannot_start(
 
 @both_classes
 @pytest.mark.parametrize("first", ["get", "receive_output"])
-async def test_readers_are_served_in_the_order_in_which_they_wait(
-    communicator_class: CommunicatorClass, first: str
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_an_event_is_for_the_reader_that_waits_first_and_is_not_cancelled(
+    communicator_class: CommunicatorClass, first: str, is_cancelled: bool
 ) -> None:
-    communicator = communicator_class(echo, "/")
-    assert await communicator.connect() == (True, None)
+    communicator = await connected(communicator_class)
     calls = [communicator.output_queue.get(), communicator.receive_output(LONG)]
     if first == "receive_output":
         calls.reverse()
     readers = [asyncio.create_task(call) for call in calls]
     await asyncio.sleep(0)
-    for text in "12":
-        await communicator.send_to(text)
-    events: list[Any] = await asyncio.gather(*readers)
-    assert [event["text"] for event in events] == ["1", "2"]
-    await communicator.disconnect()
-
-
-@both_classes
-@pytest.mark.parametrize("first", ["get", "receive_output"])
-async def test_the_event_of_a_cancelled_reader_is_for_the_next(
-    communicator_class: CommunicatorClass, first: str
-) -> None:
-    communicator = communicator_class(echo, "/")
-    assert await communicator.connect() == (True, None)
-    calls = [communicator.output_queue.get(), communicator.receive_output(LONG)]
-    if first == "receive_output":
-        calls.reverse()
-    cancelled, reader = [asyncio.create_task(call) for call in calls]
-    await asyncio.sleep(0)
-    communicator.output_queue.put_nowait(FRAME)
-    cancelled.cancel()
-    assert await asyncio.wait_for(reader, LONG) == FRAME
-    assert cancelled.cancelled()
+    communicator.output_queue.put_nowait("1")
+    if is_cancelled:
+        readers.pop(0).cancel()
+    else:
+        communicator.output_queue.put_nowait("2")
+    events: list[Any] = await asyncio.wait_for(asyncio.gather(*readers), LONG)
+    assert events == (["1"] if is_cancelled else ["1", "2"])
     await communicator.disconnect()
 
 
@@ -329,10 +292,6 @@ def log_of_dropped(
     return logged
 
 
-def channels_db() -> dict[str, object]:
-    return {**vars(channels.db), **vars(channels.db.DatabaseSyncToAsync)}
-
-
 @pytest.mark.parametrize("is_running", [True, False], ids=["running", "closed"])
 @pytest.mark.parametrize("make_cycle", [spied, in_its_scope])
 def test_a_communicator_in_a_cycle_may_be_dropped(
@@ -345,15 +304,7 @@ def test_a_communicator_in_a_cycle_may_be_dropped(
     assert channels_db() == before
 
 
-async def ignore_everything(communicator: WebsocketCommunicator) -> None:
-    await communicator.send_input(CONNECT)
-
-
-async def expect_the_close(communicator: WebsocketCommunicator) -> None:
-    assert await communicator.connect() == (False, 4401)
-
-
-async def receive_the_close(communicator: WebsocketCommunicator) -> None:
+async def ignore_the_close(communicator: WebsocketCommunicator) -> None:
     await communicator.send_input(CONNECT)
     assert await communicator.receive_output() == CLOSE
 
@@ -364,10 +315,15 @@ async def miss_a_frame(communicator: WebsocketCommunicator) -> None:
         await communicator.receive_from()
 
 
+async def show_it(communicator: WebsocketCommunicator) -> None:
+    assert await communicator.connect() == (False, 4401)
+    await asyncio.wait([communicator.future])
+    if isinstance(communicator, RecordingWebsocketCommunicator):
+        read_all_records(communicator)
+
+
 @both_classes
-@pytest.mark.parametrize(
-    "use", [ignore_everything, expect_the_close, receive_the_close, miss_a_frame]
-)
+@pytest.mark.parametrize("use", [ignore_the_close, miss_a_frame, show_it])
 def test_asyncio_logs_an_exception_that_no_call_has_raised(
     communicator_class: CommunicatorClass,
     use: Callable[[WebsocketCommunicator], Awaitable[None]],
@@ -376,19 +332,6 @@ def test_asyncio_logs_an_exception_that_no_call_has_raised(
         communicator = communicator_class(sending(CLOSE, ending="raise"), "/")
         await use(communicator)
         await asyncio.wait([communicator.future])
-
-    with logging_loop() as (loop, logged):
-        loop.run_until_complete(main())
-    assert logged == ["Task exception was never retrieved"]
-
-
-def test_asyncio_logs_an_exception_that_the_records_have_shown() -> None:
-    async def main() -> None:
-        application = sending(ACCEPT, ending="raise")
-        communicator = RecordingWebsocketCommunicator(application, "/")
-        await communicator.connect()
-        await asyncio.wait([communicator.future])
-        read_all_records(communicator)
 
     with logging_loop() as (loop, logged):
         loop.run_until_complete(main())
@@ -405,10 +348,6 @@ class WithAnyio(AsyncWebsocketConsumer):
                 group.start_soon(anyio.sleep, 0)
         await self.accept()
 
-    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.send, text_data)
-
 
 @both_classes
 @pytest.mark.parametrize("is_eager", [False, True])
@@ -416,134 +355,24 @@ async def test_a_consumer_may_use_anyio(
     communicator_class: CommunicatorClass, is_eager: bool
 ) -> None:
     set_eager(is_eager)
-    communicator = communicator_class(WithAnyio.as_asgi(), "/")
-    assert await communicator.connect() == (True, None)
-    await communicator.send_to("hello")
-    assert await communicator.receive_from() == "hello"
-    await communicator.disconnect()
+    await (await connected(communicator_class, WithAnyio.as_asgi())).disconnect()
 
 
-@contextmanager
-def opentelemetry() -> Iterator[None]:
+async def test_a_consumer_in_an_instrumented_loop_is_idle() -> None:
     instrumentor = AsyncioInstrumentor()
     instrumentor.instrument()
     try:
-        yield
+        application = AsyncWebsocketConsumer.as_asgi()
+        communicator = await connected(RecordingWebsocketCommunicator, application)
+        error = await failure(communicator.receive_from(SHORT))
     finally:
         instrumentor.uninstrument()
-
-
-@contextmanager
-def ddtrace() -> Iterator[None]:
-    """Wrap what ddtrace 4 wraps, in the same way."""
-    original = asyncio.BaseEventLoop.create_task
-
-    def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        async def traced_coro() -> Any:
-            return await coro
-
-        traced: Any = traced_coro()
-        traced.__name__, traced.__qualname__ = coro.__name__, coro.__qualname__
-        return original(self, traced, **kwargs)
-
-    with patch.object(asyncio.BaseEventLoop, "create_task", create_task):
-        yield
-
-
-@pytest.mark.parametrize("instrument", [opentelemetry, ddtrace])
-async def test_a_consumer_in_an_instrumented_loop_is_idle(
-    instrument: Callable[[], Any],
-) -> None:
-    with instrument():
-        communicator = RecordingWebsocketCommunicator(
-            AsyncWebsocketConsumer.as_asgi(), "/"
-        )
-        assert await communicator.connect() == (True, None)
-        error = await failure(communicator.receive_from(SHORT))
     assert isinstance(error, asyncio.TimeoutError)
-    assert "The consumer is idle" in str(error)
+    assert "the application is idle" in str(error)
     assert "waiting here" not in str(error)
 
 
-# receive_nothing() looks at the queue once an interval.
-
-
-async def sending_a_burst(scope: Any, receive: Any, put: Any) -> None:
-    await receive()
-    for text in "123":
-        await asyncio.sleep(0.01)
-        await put(send(text=text))
-    await receive()
-
-
-def run_in_virtual_time(main: Callable[[], Awaitable[Any]]) -> Any:
-    """Run it in a loop whose clock the parent uses, too."""
-    loop = make_loop("plain")
-    results: list[Any] = []
-
-    async def run() -> None:
-        results.append(await main())
-
-    with patch.object(asgiref.testing, "time") as clock:
-        clock.monotonic = loop.time
-        assert not loop.run(run())
-    loop.close()
-    return results[0]
-
-
-@both_classes
-@pytest.mark.parametrize(
-    ("timeout", "interval", "seconds", "texts"),
-    [
-        (1, 0.25, 0.25, "123"),  # all of the burst
-        (1, 0.025, 0.025, "12"),
-        (0.001, 0.25, 0.25, "123"),  # the interval has precedence over the timeout
-        (0.024, 0.009, 0.018, "1"),
-        (0, 1, 0, ""),
-        (-1, 1, 0, ""),
-    ],
-)
-def test_receive_nothing_returns_after_an_interval(
-    communicator_class: CommunicatorClass,
-    timeout: float,
-    interval: float,
-    seconds: float,
-    texts: str,
-) -> None:
-    async def main() -> Any:
-        communicator = communicator_class(sending_a_burst, "/")
-        await communicator.send_input(CONNECT)
-        nothing = await communicator.receive_nothing(timeout, interval)
-        seconds = round(asyncio.get_running_loop().time(), 4)
-        received = [event["text"] for event in drain(communicator.output_queue)]
-        await communicator.disconnect()
-        return nothing, seconds, "".join(received)
-
-    assert run_in_virtual_time(main) == (not texts, seconds, texts)
-
-
-@both_classes
-@pytest.mark.parametrize(
-    ("timeout", "interval", "seconds"), [(1, 0.3, 1.2), (0.1, 0.01, 0.1), (0.5, 3, 3)]
-)
-def test_receive_nothing_waits_for_whole_intervals(
-    communicator_class: CommunicatorClass,
-    timeout: float,
-    interval: float,
-    seconds: float,
-) -> None:
-    async def main() -> Any:
-        communicator = communicator_class(returning, "/")
-        await communicator.connect()
-        nothing = await communicator.receive_nothing(timeout, interval)
-        now = round(asyncio.get_running_loop().time(), 4)
-        await communicator.disconnect()
-        return nothing, now
-
-    assert run_in_virtual_time(main) == (True, seconds)
-
-
-# Classes that inherit from ours and from another library's.
+# A class that inherits from ours and from a library's, with arguments of its own.
 
 
 @strawberry.type
@@ -557,55 +386,6 @@ class Subscription:
     async def count(self, to: int) -> AsyncGenerator[int, None]:
         for number in range(to):
             yield number
-
-
-class ChanxMixin:
-    """What chanx's ``WebsocketCommunicatorMixin`` does, without its messages."""
-
-    def __init__(
-        self,
-        application: Any,
-        path: str,
-        headers: Any = None,
-        subprotocols: Any = None,
-        spec_version: Any = None,
-        *,
-        consumer: Any,
-    ) -> None:
-        base: Any = super()
-        base.__init__(application, path, headers, subprotocols, spec_version)
-        self._connected = False
-        self.consumer = consumer
-
-    async def connect(self, timeout: float = 1) -> Any:
-        result = await super().connect(timeout)  # type: ignore[misc]
-        self._connected = True
-        return result
-
-    async def disconnect(self, code: int = 1000, timeout: float = 1) -> None:
-        with suppress(asyncio.CancelledError):
-            await super().disconnect(code, timeout)  # type: ignore[misc]
-
-    async def receive_output(self, timeout: float = 1) -> Any:
-        return await super().receive_output(timeout)  # type: ignore[misc]
-
-    async def receive_json_from(self, timeout: float = 1) -> Any:
-        return await super().receive_json_from(timeout)  # type: ignore[misc]
-
-    async def send_json_to(self, data: Any) -> None:
-        await super().send_json_to(data)  # type: ignore[misc]
-
-    async def receive_all_json(self, timeout: float = 1) -> list[Any]:
-        messages = []
-        with suppress(asyncio.CancelledError, asyncio.TimeoutError):
-            async with asyncio.timeout(timeout):
-                while True:
-                    messages.append(await self.receive_json_from(timeout))
-        return messages
-
-
-class ChanxCommunicator(ChanxMixin, WebsocketCommunicator):
-    pass
 
 
 @pytest.mark.parametrize(
@@ -628,29 +408,4 @@ async def test_a_class_may_inherit_from_that_of_strawberry(bases: Any) -> None:
     await communicator.gql_init()
     results = communicator.subscribe(query="subscription { count(to: 3) }")
     assert [it.data["count"] async for it in results] == [0, 1, 2]
-    await communicator.disconnect()
-
-
-@pytest.mark.parametrize(
-    "bases",
-    [
-        (ChanxCommunicator,),
-        (ChanxMixin, RecordingWebsocketCommunicator),
-        (ChanxCommunicator, RecordingWebsocketCommunicator),
-        (RecordingWebsocketCommunicator, ChanxCommunicator),
-    ],
-    ids=["its own", "mixin", "library first", "ours first"],
-)
-async def test_a_class_may_inherit_from_that_of_chanx(bases: Any) -> None:
-    communicator: Any = type("Both", bases, {})(
-        echo, "/", subprotocols=["chat"], consumer=AsyncWebsocketConsumer
-    )
-    assert communicator.scope["subprotocols"] == ["chat"]
-    assert communicator.consumer is AsyncWebsocketConsumer
-    assert await communicator.connect() == (True, None)
-    # With ours first, the connect() of the mixin is behind ours.
-    assert communicator._connected or bases[0] is RecordingWebsocketCommunicator
-    await communicator.send_json_to({"a": 1})
-    await communicator.send_json_to({"a": 2})
-    assert await communicator.receive_all_json(SHORT) == [{"a": 1}, {"a": 2}]
     await communicator.disconnect()

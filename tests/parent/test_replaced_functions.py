@@ -6,11 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from typing import Any
-from unittest.mock import call as call_with
 from unittest.mock import patch
 
 import pytest
-from channels.generic.websocket import AsyncWebsocketConsumer
 from freezegun import freeze_time
 
 import channels_closetest.application
@@ -19,45 +17,9 @@ from tests.events import ACCEPT, CLOSE, CONNECT, FRAME, JSON_FRAME
 from tests.helpers import (
     LONG,
     SHORT,
-    CommunicatorClass,
-    both_classes,
     ignore_undeliverable,
 )
 from tests.parent.applications import connected
-
-
-class Sleeper(AsyncWebsocketConsumer):
-    """Sleeps before it answers, and sends what ``asyncio.sleep()`` returned."""
-
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
-        result: object = await asyncio.sleep(5, "by asyncio")
-        await self.send(str(result))
-
-
-@both_classes
-async def test_the_application_alone_calls_a_replacement_of_asyncio_sleep(
-    communicator_class: CommunicatorClass,
-) -> None:
-    with patch("asyncio.sleep", side_effect=["first", "second"]) as sleep:
-        communicator = await connected(communicator_class, Sleeper.as_asgi())
-        for expected in ("first", "second"):
-            await communicator.send_to("text")
-            assert await communicator.receive_from() == expected
-        await communicator.disconnect()
-    assert sleep.await_args_list == [call_with(5, "by asyncio")] * 2
-
-
-async def test_receive_nothing_does_not_call_a_replacement_of_asyncio_sleep() -> None:
-    """The parent class calls it, and so do suites that count the calls."""
-    with patch("asyncio.sleep", side_effect=["first"]):
-        async with RecordingWebsocketCommunicator(Sleeper.as_asgi(), "/") as it:
-            assert await it.connect() == (True, None)
-            assert await it.receive_nothing(SHORT)
-            await it.send_to("text")
-            assert not await it.receive_nothing(LONG)
-            assert await it.receive_from() == "first"
 
 
 def replaced(name: str, callers: set[tuple[str, str]]) -> Any:
@@ -117,7 +79,9 @@ async def test_the_package_calls_nothing_that_tests_replace(
         lambda it: it.connect(LONG),
         lambda it: it.receive_nothing(SHORT),
         lambda it: it.receive_from(LONG),
+        lambda it: it.wait_idle(LONG),
         lambda it: it.receive_json_from(LONG),
+        lambda it: it.receive_all(SHORT),
         lambda it: it.wait_closed(LONG),
         lambda it: it.receive_nothing(SHORT),
         lambda it: it.receive_output(SHORT),
@@ -156,11 +120,10 @@ async def test_timeouts_expire_while_the_time_of_the_test_is_frozen() -> None:
     with pytest.raises(TimeoutError):
         await communicator.connect(0.2)
     assert len(communicator.pre_close_messages) < 100
-    communicator = RecordingWebsocketCommunicator(Sleeper.as_asgi(), "/")
-    assert await communicator.connect() == (True, None)
+    patient = await connected(RecordingWebsocketCommunicator)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(communicator.receive_output(SHORT), LONG)
-    assert communicator.future.cancelled()
+        await asyncio.wait_for(patient.receive_output(SHORT), LONG)
+    assert patient.future.cancelled()
 
 
 @freeze_time("2024-02-29", real_asyncio=True)

@@ -10,7 +10,6 @@ from asgiref.typing import ASGI3Application
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, CONNECT, FRAME, JSON_FRAME
 from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
-from tests.parent.applications import connected
 
 Call = Callable[[Any], Awaitable[object]]
 
@@ -38,12 +37,11 @@ def scheduling(*events: object, how: str, done: list[str]) -> ASGI3Application:
     return application
 
 
-each_way_to_schedule = pytest.mark.parametrize("how", ["create_task()", "call_soon()"])
-
 #: Calls, and the event that each waits for. None is the end of the application.
 CALLS: dict[str, tuple[Call, object]] = {
     "connect": (lambda it: it.connect(LONG), ACCEPT),
     "receive_output": (lambda it: it.receive_output(LONG), FRAME),
+    "later": (lambda it: it.receive_output(LONG), FRAME),
     "receive_from": (lambda it: it.receive_from(LONG), FRAME),
     "receive_json_from": (lambda it: it.receive_json_from(LONG), JSON_FRAME),
     "receive_nothing": (lambda it: it.receive_nothing(LONG), FRAME),
@@ -54,7 +52,7 @@ CALLS: dict[str, tuple[Call, object]] = {
 
 
 @both_classes
-@each_way_to_schedule
+@pytest.mark.parametrize("how", ["create_task()", "call_soon()"])
 @pytest.mark.parametrize("name", CALLS)
 async def test_what_is_scheduled_before_an_event_has_run_when_a_call_returns(
     communicator_class: CommunicatorClass, how: str, name: str
@@ -69,24 +67,8 @@ async def test_what_is_scheduled_before_an_event_has_run_when_a_call_returns(
         await communicator.connect(LONG)
         done.clear()
     if name not in ("connect", "disconnect"):  # which send an event themselves
-        await communicator.send_input(CONNECT)
+        loop, queue = asyncio.get_running_loop(), communicator.input_queue
+        loop.call_later(SHORT if name == "later" else 0, queue.put_nowait, CONNECT)
     await call(communicator)
-    assert done == ["work"]
-    communicator.stop()
-
-
-@both_classes
-@each_way_to_schedule
-async def test_what_is_scheduled_before_a_late_event_has_run_when_a_call_returns(
-    communicator_class: CommunicatorClass, how: str
-) -> None:
-    """The application sends after the call has waited for some time."""
-    done: list[str] = []
-    application = scheduling(ACCEPT, FRAME, how=how, done=done)
-    communicator = await connected(communicator_class, application)
-    done.clear()
-    loop = asyncio.get_running_loop()
-    loop.call_later(SHORT, communicator.input_queue.put_nowait, CONNECT)
-    assert await communicator.receive_output(LONG) is FRAME
     assert done == ["work"]
     communicator.stop()

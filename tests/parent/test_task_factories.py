@@ -4,7 +4,7 @@ Every event loop and task factory may be used, and has its factory again afterwa
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -44,18 +44,8 @@ each_factory = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def set_factory(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], None]]:
-    """Set the task factory of an event loop, and reset it after the test."""
-    loops = []
-
-    def set_factory(factory: Factory | None) -> None:
-        loops.append(asyncio.get_running_loop())
-        loops[-1].set_task_factory(factory)
-
-    yield set_factory
-    for loop in loops:
-        loop.set_task_factory(None)
+def set_factory(factory: Any) -> None:
+    asyncio.get_running_loop().set_task_factory(factory)
 
 
 async def working(scope: Any, receive: Any, send: Any) -> None:
@@ -85,16 +75,6 @@ async def time_out(communicator: WebsocketCommunicator) -> None:
         await communicator.receive_from(0.01)
 
 
-async def cancel(communicator: WebsocketCommunicator) -> None:
-    communicator.stop()
-    await asyncio.wait([communicator.future])
-
-
-async def leave_block(it: Any) -> None:
-    async with it:
-        pass
-
-
 async def leave_block_that_raises(it: Any) -> None:
     with suppress(Boom):
         async with it:
@@ -106,9 +86,8 @@ ENDS: list[Callable[[Any], Awaitable[object]]] = [
     lambda it: it.wait(0),
     crash,
     time_out,
-    cancel,
 ]
-OUR_ENDS = [*ENDS, leave_block, leave_block_that_raises]
+OUR_ENDS = [*ENDS, leave_block_that_raises]
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -157,7 +136,6 @@ async def test_the_task_factory_is_as_before_when_the_last_application_has_ended
     communicator_class: CommunicatorClass,
     factory: Factory | None,
     order: tuple[int, int],
-    set_factory: Callable[[Any], None],
 ) -> None:
     set_factory(factory)
     communicators = [await connected(communicator_class, holding) for _ in range(2)]
@@ -174,7 +152,7 @@ async def test_the_task_factory_is_as_before_when_the_last_application_has_ended
 
 @both_classes
 async def test_a_task_factory_that_the_test_sets_meanwhile_stays(
-    communicator_class: CommunicatorClass, set_factory: Callable[[Any], None]
+    communicator_class: CommunicatorClass,
 ) -> None:
     communicator = await connected(communicator_class, working)
     set_factory(own_factory)
@@ -188,7 +166,7 @@ async def test_a_task_factory_that_the_test_sets_meanwhile_stays(
 
 @both_classes
 async def test_a_task_factory_that_the_test_sets_and_restores_leaves_none_of_ours(
-    communicator_class: CommunicatorClass, set_factory: Callable[[Any], None]
+    communicator_class: CommunicatorClass,
 ) -> None:
     """A fixture that restores what it has found ends after the application."""
     communicator = await connected(communicator_class)
@@ -201,38 +179,42 @@ async def test_a_task_factory_that_the_test_sets_and_restores_leaves_none_of_our
     assert asyncio.get_running_loop().get_task_factory() is None
 
 
+@both_classes
+@pytest.mark.parametrize("is_recorded", [False, True])
 async def test_the_tasks_of_the_application_are_made_by_the_factory_of_the_test(
-    set_factory: Callable[[Any], None],
+    communicator_class: CommunicatorClass, is_recorded: bool
 ) -> None:
     variable = contextvars.ContextVar("variable", default="")
     context = contextvars.Context()
     context.run(variable.set, "of the context")
+    seen: list[object] = []
 
-    async def use(cls: CommunicatorClass, factory: Factory | None) -> list[object]:
-        seen: list[object] = []
+    def recording_factory(*args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
+        seen.append(args[1].__name__)
+        return own_factory(*args, **kwargs)
 
-        def recording_factory(*args: Any, **kwargs: Any) -> "asyncio.Task[Any]":
-            seen.append(args[1].__qualname__)
-            return own_factory(*args, **kwargs)
+    async def work() -> None:
+        task: Any = asyncio.current_task()
+        seen.extend([task.get_name(), variable.get()])
 
-        async def work() -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            seen.extend([task.get_name(), variable.get()])
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.create_task(work(), name="named", context=context)
 
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            await asyncio.create_task(work(), name="named", context=context)
+    set_factory(recording_factory if is_recorded else None)
+    communicator = communicator_class(application, "/")
+    await communicator.send_input(CONNECT)
+    await asyncio.wait([communicator.future])
+    made = ["application", "work"] if is_recorded else []
+    assert seen == [*made, "named", "of the context"]
 
-        set_factory(factory and recording_factory)
-        communicator = cls(application, "/")
-        await communicator.send_input(CONNECT)
-        await communicator.wait()
-        return seen
 
-    for factory in (None, own_factory):
-        parent = await use(WebsocketCommunicator, factory)
-        assert parent[-2:] == ["named", "of the context"]
-        assert await use(RecordingWebsocketCommunicator, factory) == parent
+async def test_an_application_that_cannot_be_called_leaves_no_task_factory() -> None:
+    async def application() -> None:
+        pass
+
+    communicator: Any = RecordingWebsocketCommunicator(application, "/")  # type: ignore
+    assert type(await failure(communicator.connect())) is TypeError
+    assert asyncio.get_running_loop().get_task_factory() is None
 
 
 # An eager task takes its first step when it is created.
@@ -241,7 +223,7 @@ async def test_the_tasks_of_the_application_are_made_by_the_factory_of_the_test(
 @both_classes
 @needs_eager_tasks
 async def test_an_eager_application_may_send_in_its_first_step(
-    communicator_class: CommunicatorClass, set_factory: Callable[[Any], None]
+    communicator_class: CommunicatorClass,
 ) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send(ACCEPT)
@@ -267,7 +249,7 @@ async def test_an_eager_application_may_send_in_its_first_step(
     ],
 )
 async def test_an_eager_application_may_raise_in_its_first_step(
-    communicator_class: CommunicatorClass, use: str, set_factory: Callable[[Any], None]
+    communicator_class: CommunicatorClass, use: str
 ) -> None:
     boom = Boom("boom")
 
@@ -286,14 +268,12 @@ async def test_an_eager_application_may_raise_in_its_first_step(
 
 
 @needs_eager_tasks
-async def test_an_eager_application_may_return_in_its_first_step(
-    set_factory: Callable[[Any], None],
-) -> None:
+async def test_an_eager_application_may_return_in_its_first_step() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send(ACCEPT)
 
     set_factory(eager_factory)
     async with RecordingWebsocketCommunicator(application, "/") as communicator:
         communicator.future
-    assert [event for _, event, _ in communicator.transcript.records] == [ACCEPT]
+    assert [event for _, event, *_ in communicator.transcript.records] == [ACCEPT]
     assert asyncio.get_running_loop().get_task_factory() is eager_factory

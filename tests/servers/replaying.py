@@ -30,7 +30,7 @@ def recorded(
     recording = Recording()
     for event in events:
         direction = event_type(event) in FROM_TEST
-        recording.add("receive" if direction else "send", event, task)
+        recording.add("receive" if direction else "send", event, task=task)
     if ending is not None:
         recording.end(ending)
     return recording

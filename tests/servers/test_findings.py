@@ -140,7 +140,7 @@ def test_a_denial_response_is_undeliverable_until_it_is_complete(
     recording = recorded(CONNECT, DENIAL, *parts)
     replayed = advance(replay(servers=["uvicorn"]), recording)
     assert replayed.undeliverable() == [
-        (
+        Undeliverable(
             DENIAL,
             f"{INCOMPLETE}: the client receives no complete response",
             "Send a last body event, without more_body",

@@ -117,8 +117,7 @@ def test_client_view_goes_on_after_a_malformed_event_as_if_it_had_raised() -> No
         as_if_raised = [effect.outcome for effect in raises]
         for rule in itertools.chain(*RULES[phase].values()):
             if rule.description == MALFORMED:
-                effects = rule.daphne, rule.uvicorn, rule.hypercorn
-                for effect, outcome in zip(effects, as_if_raised, strict=True):
+                for effect, outcome in zip(rule.effects, as_if_raised, strict=True):
                     ends_it = effect.is_error and effect.outcome == outcome
                     assert ends_it or effect in (sent, nothing, unreported)
 

@@ -4,14 +4,13 @@ Run random programs with the communicator and with its parent, and report differ
     python -m tests.tools.driver --seed 1 --programs 3000 --loop eager
 
 A program is a sequence of steps, which are tuples of plain values: what a test does,
-and in ``("open", name, variant, kind, steps)`` what its application does. It runs with
-both classes, in event loops of ``tests.virtual_time``. What a test can observe is
+and in ``("open", name, kind, steps)`` what its application does. It runs with both
+classes, in an event loop of ``tests.virtual_time``. What a test can observe is
 compared: ``Seen``. What may differ is in ``INTENDED``. For each kind of difference, the
-smallest program is printed; ``--replay`` runs it again.
+smallest program is printed: ``search()`` runs it again.
 """
 
 import argparse
-import ast
 import asyncio
 import contextlib
 import gc
@@ -29,19 +28,17 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, NamedTuple
-from unittest.mock import AsyncMock, patch
+from unittest.mock import patch
 
 import asgiref.testing
 import channels.db
 import django
 from asgiref.sync import SyncToAsync
-from channels.layers import channel_layers, get_channel_layer
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
-from channels_closetest.text.failures import OTHER_LOOP
 from tests.tools.grammar import generate, smaller
-from tests.tools.programs import VARIANTS, Actor, Key, Program, Step
+from tests.tools.programs import Actor, Key, Program, Step
 from tests.virtual_time import EAGER, LOOPS, VirtualTime, make_loop
 
 
@@ -64,8 +61,8 @@ class Entry(NamedTuple):
 class Seen(NamedTuple):
     """All that a test can observe."""
 
-    #: The effects of applications and the outcomes of calls, in order; for each event
-    #: loop the tasks that are left and the state of the communicators.
+    #: The effects of applications and the outcomes of calls, in order; then the tasks
+    #: that are left and the state of the communicators.
     log: list[Entry]
     #: Warnings, and what asyncio and Python log, after garbage has been collected.
     logged: Counter[str]
@@ -96,18 +93,6 @@ def channels_db() -> dict[str, object]:
     return {**vars(channels.db), **vars(channels.db.DatabaseSyncToAsync)}
 
 
-def has_threads(program: Program) -> bool:
-    return "'sync'" in repr(program)
-
-
-def sorted_log(log: list[Entry]) -> list[Entry]:
-    """Return entries whose order is not certain, with those of the test first."""
-    # A "~" comes behind every digit, as a step comes after those that it contains.
-    return sorted(
-        log, key=lambda it: (it.who[0] != "t", it[0], f"{it.who:~<30}", str(it.what))
-    )
-
-
 class Run:
     """One run of a program with one class.
 
@@ -128,7 +113,6 @@ class Run:
         self.actors: dict[int, Actor] = {}
         self.tasks: dict[str, asyncio.Task[Any]] = {}
         self.loop: Any = None
-        self.stalled = False
 
     def add(self, who: str, what: object, outcome: str = "", text: Any = None) -> None:
         self.log.append(Entry(round(self.loop.time(), 3), who, what, outcome, text))
@@ -158,19 +142,17 @@ class Run:
             patch.object(asgiref.testing, "time", clock),
         ):
             warnings.simplefilter("always")
-            loops = list(self.run_loops())
-            for held in (self.communicators, self.tasks, channel_layers.backends):
+            self.run_loop()
+            for held in (self.communicators, self.tasks):
                 held.clear()
-            # The thread of asgiref holds the last loop.
+            # The thread of asgiref holds the loop.
             SyncToAsync.single_thread_executor.submit(
                 setattr, SyncToAsync.threadlocal, "main_event_loop", None
             ).result()
             gc.collect()
-            # Somebody may hold an application that its closed loop has not ended.
-            left = [it for it in loops if not asyncio.all_tasks(it)]
-            if {loop.get_task_factory() for loop in left} - {None, EAGER}:
+            if self.loop.get_task_factory() not in (None, EAGER):
                 replaced.append("the task factory")
-            del loops, self.loop
+            del self.loop
             self.actors.clear()
             gc.collect()
         logging.getLogger("asyncio").removeHandler(handler)
@@ -183,61 +165,44 @@ class Run:
             )
         return Seen(self.log, self.logged, replaced, self.ends, self.raised)
 
-    def run_loops(self) -> Iterator[Any]:
-        """Perform the steps, in one event loop up to each ``("end loop", how)``."""
-        batch: list[tuple[int, Step]] = []
-        for number, step in enumerate([*self.program, ("end loop", "cancel")]):
-            if step[0] != "end loop":
-                batch.append((number, step))
-            elif not self.stalled:
-                yield self.run_loop(batch, step[1])
-                batch = []
-
-    def run_loop(self, batch: list[tuple[int, Step]], how: str) -> Any:
+    def run_loop(self) -> None:
         self.loop = loop = make_loop(self.loop_kind)
         loop.set_exception_handler(
             lambda _, it: self.note(it["message"], type(it.get("exception")).__name__)
         )
-        start = len(self.log)
-        self.stalled = loop.run(self.perform(batch))
+        stalled = loop.run(self.perform())
         tasks = sorted(asyncio.all_tasks(loop), key=lambda it: f"{it.get_name():>20}")
         left = sorted(getattr(it.get_coro(), "__qualname__", "") for it in tasks)
-        self.add("loop", "stalled" if self.stalled else "left", str(left))
+        self.add("loop", "stalled" if stalled else "left", str(left))
         for name, communicator in self.communicators.items():
             self.add("loop", name, state_of(communicator))
         end = len(self.log)
-        if tasks and (self.stalled or how == "cancel"):
+        if tasks:
             for task in tasks:
                 task.cancel()
             loop.run(asyncio.wait(tasks))
-        self.log[end:] = sorted_log(self.log[end:])
-        if has_threads(self.program):
-            self.log[start:] = sorted_log(self.log[start:])
+        # Their order differs with that in which the communicators wait.
+        self.log[end:] = sorted(self.log[end:], key=str)
         tasks.clear()
         loop.close()
-        gc.collect()
-        return loop
 
-    async def perform(self, batch: list[tuple[int, Step]]) -> None:
-        for number, step in batch:
+    async def perform(self) -> None:
+        for number, step in enumerate(self.program):
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await self.attempt((number,), step)
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]
                 return
-            if has_threads(self.program):
-                await asyncio.sleep(VirtualTime.LATENESS)  # until they have returned
 
     async def attempt(self, key: Key, step: Step) -> Any:
         """Perform a step, and log what it returns or raises."""
-        who, loop = "test " + ".".join(f"{number:2}" for number in key), self.loop
+        who = "test " + ".".join(f"{number:2}" for number in key)
         try:
             result = self.do(key, step)
             if inspect.isawaitable(result):
                 result = await result
         except (Exception, asyncio.CancelledError) as error:
-            if not loop.is_closed():  # see Actor.effect()
-                outcome = f"raised {type(error).__name__}"
-                self.add(who, step[:2], outcome, normalized(error))
+            outcome = f"raised {type(error).__name__}"
+            self.add(who, step[:2], outcome, normalized(error))
             raise
         self.add(who, step[:2], f"returned {result!r}")
         return result
@@ -245,10 +210,9 @@ class Run:
     def do(self, key: Key, step: Step) -> Any:
         its = self.communicators
         match step:
-            case ("open", name, variant, kind, steps):
+            case ("open", name, kind, steps):
                 actor = self.actors[name] = Actor(self.add, name, kind, steps)
-                bases, attributes = VARIANTS[variant]
-                its[name] = type("Its", (*bases, self.cls), attributes)(actor, "/ws/")
+                its[name] = self.cls(actor, "/ws/")
             case ("task", task, inner):
                 coroutine = self.attempt((*key, 0), inner)
                 self.tasks[task] = asyncio.create_task(coroutine)
@@ -263,21 +227,12 @@ class Run:
                 return asyncio.gather(*attempts)
             case ("sleep", seconds):
                 return asyncio.sleep(seconds)
-            case ("collect",):
-                gc.collect()
             case (_, name, *_) if name not in its:
                 return None
-            case ("group", name, text):
-                layer: Any = get_channel_layer()
-                event = {"type": "chat.message", "text": text}
-                return layer.group_send(self.actors[name].group, event)
             case ("drop", name, *collect):
                 del its[name]
                 if collect:
                     gc.collect()
-            case ("spy", name, method):
-                spy = AsyncMock(wraps=getattr(its[name], method))
-                setattr(its[name], method, spy)
             case ("cycle", name):
                 its[name].scope["communicator"] = its[name]
             case (method, name, *args):
@@ -304,8 +259,6 @@ class Run:
                 end = NEVER
             raise
         finally:
-            if loop.is_closed():  # and the call is garbage
-                end = NEVER
             if end is None:
                 await self.hold(key, actor, communicator._future)
             del actor.calls[key]
@@ -350,7 +303,7 @@ class Fork(NamedTuple):
 
     parent: Entry
     ours: Entry
-    #: All up to there, and these two; simply all if the order is not certain.
+    #: All up to there, and these two.
     before: list[Entry]
     whole_parent: list[Entry]
     whole_ours: list[Entry]
@@ -374,19 +327,6 @@ def explains_events(fork: Fork) -> bool:
     return fork.ours.outcome == outcome and is_connect(
         fork.parent, "raised KeyError", "raised TypeError"
     )
-
-
-def belongs_to_a_loop(fork: Fork) -> bool:
-    """A call that has to wait in another event loop is a RuntimeError at once."""
-    return fork.ours.text == OTHER_LOOP and not any(
-        it.who == fork.ours.who and it.outcome.startswith("returned")
-        for it in fork.whole_parent
-    )
-
-
-def binds_no_queue(fork: Fork) -> bool:
-    """Only a test that waits for output_queue itself binds it to an event loop."""
-    return str(fork.parent.text).endswith("is bound to a different event loop")
 
 
 def raises_at_once(fork: Fork) -> bool:
@@ -433,7 +373,11 @@ def ends_a_turn_later(fork: Fork) -> bool:
             name_of(it) in ("wait", "disconnect") or it.outcome == "raised TimeoutError"
         )
     ]
-    return any(is_same_step(it, its, AT_ONCE) for it in ends for its in fork.whole_ours)
+    return any(
+        is_same_step(it, its, AT_ONCE) and it.outcome == its.outcome
+        for it in ends
+        for its in fork.whole_ours
+    )
 
 
 def adds_up_no_lateness(fork: Fork) -> bool:
@@ -451,8 +395,6 @@ def adds_up_no_lateness(fork: Fork) -> bool:
 INTENDED = (
     reads_past_frames,
     explains_events,
-    belongs_to_a_loop,
-    binds_no_queue,
     raises_at_once,
     ends_in_time,
     ends_a_turn_later,
@@ -478,21 +420,19 @@ def compare(
     """Run the program with both classes, and return the first difference."""
     parent = Run(program, WebsocketCommunicator, loop_kind)()
     ours = Run(program, cls, loop_kind, parent)()
-    found = compare_seen(parent, ours, has_threads(program))
+    found = compare_seen(parent, ours)
     if found is None and ours.replaced:
         return Difference(tuple(ours.replaced), f"  replaced: {ours.replaced}")
     return found
 
 
-def compare_seen(parent: Seen, ours: Seen, has_threads: bool) -> Difference | None:
+def compare_seen(parent: Seen, ours: Seen) -> Difference | None:
     missing = Entry(-1, "nobody", "nothing")
     pairs = itertools.zip_longest(parent.log, ours.log, fillvalue=missing)
     for number, (its, our) in enumerate(pairs):
         if is_same(its, our):
             continue
         before = [*parent.log[:number], its, our]
-        if has_threads:
-            before = [*parent.log, *ours.log]
         fork = Fork(its, our, before, parent.log, ours.log)
         if any(is_intended(fork) for is_intended in INTENDED):
             return None
@@ -561,13 +501,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--programs", type=int, default=3000)
     parser.add_argument("--loop", choices=LOOPS, default="plain")
-    parser.add_argument("--replay", help="a program to run in place of random ones")
     arguments = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     programs = (generate((arguments.seed, it)) for it in range(arguments.programs))
-    if arguments.replay:
-        programs = (it for it in [ast.literal_eval(arguments.replay)])
     texts = search(programs, arguments.loop)
     print(*texts, f"{len(texts)} kinds of differences", sep="\n")
     return 1 if texts else 0

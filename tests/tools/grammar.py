@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from tests.tools.programs import VARIANTS, Program
+from tests.tools.programs import Program
 
 #: What may stand for each word in angle brackets; with a star, several of it.
 GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
@@ -37,13 +37,11 @@ GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
         ("finally", "<say>", ("sleep", "<seconds>"), "<do>*"),
     ),
     "<first>": (*[("accept",)] * 9, "<say>"),
-    "<variant>": (*["plain"] * 10, *VARIANTS),
     "<open>": (
-        ("<variant>", "asgi", (("receive",), "<first>", "<do>*")),
-        ("<variant>", "asgi", (("receive",), "<first>", "<do>*", ("echo",), "<do>*")),
-        ("<variant>", "async", ("<first>", "<do>*", ("echo",), "<do>*")),
-        ("<variant>", "async", ("<do>*", "<first>", "<do>*", ("echo",))),
-        ("<variant>", "sync", ("<first>", "<say>*", ("echo",), "<say>*")),
+        ("asgi", (("receive",), "<first>", "<do>*")),
+        ("asgi", (("receive",), "<first>", "<do>*", ("echo",), "<do>*")),
+        ("async", ("<first>", "<do>*", ("echo",), "<do>*")),
+        ("async", ("<do>*", "<first>", "<do>*", ("echo",))),
     ),
     # What a test does: calls of the communicator, and the rest.
     "<call>": (
@@ -78,10 +76,6 @@ GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
         ("wait_for", "<timeout>", ("output_queue.get", "<name>")),
         ("gather", "<call>", "<call>"),
     ),
-    "<cycle>": (
-        ("cycle", "<name>"),
-        *(("spy", "<name>", it) for it in ("send_input", "receive_output", "wait")),
-    ),
     "<test>": (
         *["<call>"] * 16,
         *[("task", "<task>", "<wait>")] * 4,
@@ -92,11 +86,7 @@ GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
         ("sleep", 0),
         ("drop", "<name>"),
         *[("drop", "<name>", "and collect")] * 3,
-        ("collect",),
-        ("group", "<name>", "5"),
-        "<cycle>",
-        ("end loop", "cancel"),
-        ("end loop", "close"),
+        ("cycle", "<name>"),
     ),
 }
 
@@ -124,8 +114,7 @@ def generate(seed: object) -> Program:
 
     opened = [("open", name, *fill("<open>")) for name in names]
     connected = [("connect", name, 60) for name in names if random.random() < 0.9]
-    cycle = [fill("<cycle>")] if random.random() < 0.3 else []
-    return (*opened, *cycle, *connected, *fill(("<test>*", "<test>*")))
+    return (*opened, *connected, *fill(("<test>*", "<test>*")))
 
 
 def is_step(part: object) -> bool:
@@ -136,8 +125,6 @@ def smaller(steps: Any) -> Iterator[Any]:
     """Yield programs, or steps within a step, from which something is gone."""
     for number, step in enumerate(steps):
         before, after = steps[:number], steps[number + 1 :]
-        if isinstance(step, str) and step in VARIANTS and step != "plain":
-            yield (*before, "plain", *after)
         if is_step(step):
             yield (*before, *after)
             yield from ((*before, part, *after) for part in step if is_step(part))

@@ -1,4 +1,4 @@
-"""What the programs of ``tests.tools.driver`` are about: applications and classes.
+"""The applications of the programs of ``tests.tools.driver``.
 
 A program is a sequence of steps, which are tuples of plain values.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 from asgiref.sync import sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
 
 Step = tuple[Any, ...]
 Program = Sequence[Step]
@@ -30,14 +30,10 @@ class Actor:
     ``disconnect()`` those behind.
     """
 
-    loop: asyncio.AbstractEventLoop
-
     def __init__(
         self, log: Callable[..., None], name: int, kind: str, steps: Any
     ) -> None:
         self.log, self.name, self.kind = log, f"app {name}", kind
-        # Of its own, because Channels sends to a group in no certain order.
-        self.group = f"group_{name}"
         end = steps.index(("echo",)) if ("echo",) in steps else len(steps)
         self.steps, self.farewell = steps[:end], steps[end:]
         #: The tasks that it has started and not awaited.
@@ -47,19 +43,13 @@ class Actor:
         self.patient_calls: set[Key] = set()
 
     def effect(self, *what: object) -> None:
-        # An application that is garbage is collected in no certain order.
-        if not self.loop.is_closed():
-            self.log(self.name, what)
+        self.log(self.name, what)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.loop = asyncio.get_running_loop()
         self.effect("starts", " ".join(sorted(scope)))
         application: Any = self.asgi
-        if self.kind != "asgi":
-            consumer: Any = {"async": Speaking, "sync": SyncSpeaking}[self.kind]
-            attributes = {"actor": self, "groups": [self.group]}
-            consumer = type("Consumer", (consumer,), attributes)
-            application = consumer.as_asgi()
+        if self.kind == "async":
+            application = Speaking.as_asgi(actor=self)
         try:
             await application(scope, receive, send)
         except BaseException as error:
@@ -139,7 +129,9 @@ class Actor:
 
 
 class Speaking(AsyncWebsocketConsumer):
-    actor: Actor
+    def __init__(self, actor: Actor) -> None:
+        super().__init__()
+        self.actor = actor
 
     async def connect(self) -> None:
         await self.actor.play(self.actor.steps, self.base_send)
@@ -147,68 +139,6 @@ class Speaking(AsyncWebsocketConsumer):
     async def websocket_receive(self, message: Any) -> None:
         await self.base_send(self.actor.answer(message))
 
-    chat_message = websocket_receive
-
     async def disconnect(self, code: int) -> None:
         self.actor.effect("disconnected", code)
         await self.actor.play(self.actor.farewell, self.base_send)
-
-
-class SyncSpeaking(WebsocketConsumer):
-    actor: Actor
-
-    def connect(self) -> None:
-        for event in self.actor.events(*self.actor.steps):
-            self.base_send(event)
-
-    def websocket_receive(self, message: Any) -> None:
-        self.base_send(self.actor.answer(message))
-
-    chat_message = websocket_receive
-
-    def disconnect(self, code: int) -> None:
-        for event in self.actor.events(("log", code), *self.actor.farewell):
-            self.base_send(event)
-
-
-# The classes of suites: see IDIOMS.
-
-
-class Mixin:
-    def __init__(self: Any, *args: Any, consumer: Any = None, **kwargs: Any) -> None:
-        self.closed = self.messages = self.transcript = self.close_code = None
-        super().__init__(*args, **kwargs)
-        self.connected = self._connected = self.state = self.log = consumer
-
-
-async def receive_from_queue(self: Any, timeout: float = 1) -> Any:
-    if self.future.done():
-        self.future.result()
-    return await asyncio.wait_for(self.output_queue.get(), timeout)
-
-
-async def send_later(self: Any, message: Any) -> None:
-    await asyncio.sleep(0)
-    await super(type(self), self).send_input(message)
-
-
-async def disconnect_quietly(self: Any, code: int = 1001, timeout: float = 2) -> None:
-    with contextlib.suppress(Boom):
-        await super(type(self), self).disconnect(code, timeout=timeout)
-
-
-def skip_constructor(self: Any, application: Any, path: str) -> None:
-    scope = {"type": "websocket", "path": path, "headers": []}
-    name_of_the_import: Any = type(self).__bases__[0]
-    super(name_of_the_import, self).__init__(application, scope)
-
-
-#: The bases in front of the class, and the attributes.
-VARIANTS: dict[str, tuple[tuple[type, ...], dict[str, Any]]] = {
-    "plain": ((), {}),
-    "mixin": ((Mixin,), {}),
-    "receives from the queue": ((), {"receive_output": receive_from_queue}),
-    "sends later": ((), {"send_input": send_later}),
-    "ends quietly": ((), {"disconnect": disconnect_quietly}),
-    "skips the constructor": ((), {"__init__": skip_constructor}),
-}

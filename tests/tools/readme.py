@@ -51,10 +51,10 @@ class Block(NamedTuple):
     place: slice
 
     @property
-    def module(self) -> str | None:
-        """The file in a first line like ``# consumers.py``, which the project has."""
-        name = re.match(r"# ([\w/]+\.py)\n", self.body)
-        return name and name[1]
+    def module(self) -> str:
+        """The file in the first line of Python code, such as ``# consumers.py``."""
+        [name] = re.findall(r"\A# ([\w/]+\.py)\n", self.body)
+        return str(name)
 
 
 def blocks(*directives: str, file: Path = README) -> list[Block]:
@@ -79,7 +79,8 @@ def blocks(*directives: str, file: Path = README) -> list[Block]:
 
 def examples() -> list[Block]:
     """Return the test modules."""
-    return [block for block in blocks("code-block:: python") if not block.module]
+    python = blocks("code-block:: python")
+    return [block for block in python if block.module.startswith("test_")]
 
 
 def example_above(block: Block) -> Block:
@@ -136,17 +137,17 @@ def start_project(directory: str | Path) -> None:
     """Create a Django project with the modules that the examples import."""
     run("python -m django startproject example .", directory).check_returncode()
     for block in blocks("code-block:: python"):
-        if block.module:
-            # A module may be shown in several blocks.
-            with Path(directory, block.module).open("a") as file:
-                file.write(f"{block.body}\n\n\n")
+        if not block.module.startswith("test_"):
+            with Path(directory, block.module).open("a") as file:  # the settings exist
+                file.write(block.body)
 
 
-def run_as_tests(module: str, command: str) -> str:
-    """Return what the command prints in a new project with this module as tests.py."""
+def run_in_project(modules: dict[str, str], command: str) -> str:
+    """Return what the command prints in a new project with these modules of tests."""
     with tempfile.TemporaryDirectory() as directory:
         start_project(directory)
-        Path(directory, "tests.py").write_text(module)
+        for name, text in modules.items():
+            Path(directory, name).write_text(text)
         printed = run(command, directory).stdout.replace(f"{directory}/", "")
     # The lines of carets below a line of code differ between versions of Python.
     return re.sub(r"^ +[~^]+\n", "", printed, flags=re.MULTILINE)
@@ -155,24 +156,26 @@ def run_as_tests(module: str, command: str) -> str:
 def output(block: Block) -> str:
     """Return the block's command and what it prints for the example above it."""
     prompt, command = block.body.splitlines()[0].split(" ", 1)
-    printed = run_as_tests(example_above(block).body, command)
+    example = example_above(block)
+    printed = run_in_project({example.module: example.body}, command)
     return f"{prompt} {command}\n{shortened(printed)}"
 
 
 def failure_with_parent(block: Block) -> str:
-    """Return the end of the traceback of the example below, with the parent class."""
-    example = next(example for example in examples() if example.line > block.line)
-    ours = "from channels_closetest import RecordingWebsocketCommunicator as "
-    assert ours in example.body
-    module = example.body.replace(ours, "from channels.testing import ")
-    printed = run_as_tests(module, "python manage.py test")
+    """Return the end of the traceback of connect() of the parent class."""
+    parent = "channels.testing.WebsocketCommunicator(consumers.NotesConsumer(), '/')"
+    program = (
+        f"import asyncio, consumers, channels.testing;asyncio.run({parent}.connect())"
+    )
+    printed = run_in_project({}, f'python manage.py shell -c "{program}"')
     [end] = re.findall(r"^ +assert .*\nAssertionError.*$", printed, re.MULTILINE)
     return str(end)
 
 
 def shortened(printed: str) -> str:
-    """Replace the frames of libraries by ``...``."""
-    printed = re.sub(r'(?m)^(  File "/.*\n(    .*\n)*)+', "  ...\n", printed)
+    """Return what was printed, or of a failure, what its traceback ends with."""
+    printed = re.sub(r"^System check .*\n", "", printed)
+    printed = re.sub(r"(?s).*\nTraceback .*?\n(\w+: .*?)\n-+\n.*", r"\1", printed)
     return "\n".join(line.rstrip() for line in printed.strip().splitlines())
 
 
@@ -183,7 +186,7 @@ def timeless(text: str) -> str:
 
 # The tables.
 
-GREEN_TEST = "Green tests"
+GREEN_TESTS = "Green tests"
 TITLES: dict[Phase, str] = {
     "handshake": "Before the handshake response",
     "denial": "During a denial response",
@@ -198,9 +201,7 @@ def rows(table: Block) -> list[list[str]]:
     return list(csv.reader(cells.splitlines(), skipinitialspace=True))
 
 
-def outcomes(
-    phase: Phase, effects: rules.Rule | rules.PerServer[rules.Effect]
-) -> list[str]:
+def outcomes(phase: Phase, effects: rules.PerServer[rules.Effect]) -> list[str]:
     """Return what a client of each server receives."""
     cells = []
     for server in rules.SERVERS:
@@ -213,7 +214,7 @@ def outcomes(
 
 def rule_row(phase: Phase, event: str, rule: rules.Rule) -> list[str]:
     remedy = rule.remedy if isinstance(rule.remedy, str) else rule.remedy({})
-    return [event, rule.description, *outcomes(phase, rule), remedy]
+    return [event, rule.description, *outcomes(phase, rule.effects), remedy]
 
 
 def rule_rows(table: Block) -> Iterator[list[str]]:
@@ -270,7 +271,7 @@ def green_rows(table: Block) -> Iterator[list[str]]:
 
 #: The rows of each table, by its title.
 TABLES: dict[str, Callable[[Block], Iterator[list[str]]]] = {
-    GREEN_TEST: green_rows,
+    GREEN_TESTS: green_rows,
     "When the application ends": ending_rows,
     "What no client can send": client_rows,
     "The code that disconnect() receives": disconnect_rows,
@@ -297,12 +298,9 @@ async def receive_with_parent(cell: str) -> list[str]:
         while not await communicator.receive_nothing(0.01):
             match await communicator.receive_output():
                 case {"type": "websocket.send", "text": text}:
-                    received.append(repr(text and json.loads(text)))
-                case {"type": "websocket.close", **keys}:
-                    code, reason = keys.get("code", 1000), keys.get("reason", "")
-                    received.append(f"{code} {reason}".rstrip())
-                case event:
-                    received.append(event["type"])
+                    received.append(repr(json.loads(text)))
+                case {"type": "websocket.close", "code": code, **keys}:
+                    received.append(f"{code} {keys.get('reason', '')}".rstrip())
     except AssertionError:
         received = ["AssertionError"]
     await communicator.disconnect()

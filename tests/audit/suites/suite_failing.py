@@ -5,33 +5,28 @@ import unittest
 import warnings
 from typing import Any
 
-from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.test import SimpleTestCase
 
-from tests.audit.suites.consumers import Rejecting
-
-
-class Crashing(AsyncWebsocketConsumer):
-    async def receive(self, *args: Any, **kwargs: Any) -> None:
-        raise ValueError("crash")
+from tests.audit.suites.consumers import Crashing, Rejecting
 
 
 class FailingTests(SimpleTestCase):
     async def test_failure(self) -> None:
-        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
-        self.assertEqual(await communicator.connect(), (True, None))  # -> close 4401
+        await WebsocketCommunicator(Rejecting.as_asgi(), "/dropped").connect()
+        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/kept")
+        self.assertEqual(await communicator.connect(), (True, None))
 
     async def test_error(self) -> None:
-        communicator = WebsocketCommunicator(Crashing.as_asgi(), "/")
+        communicator = WebsocketCommunicator(Crashing.as_asgi(), "/in-a-note")
         await communicator.connect()
-        await communicator.send_to("x")
+        await communicator.send_json_to("raise")
         await communicator.receive_output()
 
     async def test_crash_that_only_asyncio_logs(self) -> None:
         communicator = WebsocketCommunicator(Crashing.as_asgi(), "/")
         await communicator.connect()
-        await communicator.send_to("x")
+        await communicator.send_json_to("raise")
         await communicator.receive_nothing()
         del communicator
         gc.collect()  # asyncio logs it now, and not at any later time
@@ -48,4 +43,6 @@ class FailingTests(SimpleTestCase):
     def test_skipped(self) -> None: ...
 
     def test_warning(self) -> None:
-        warnings.warn("a warning of the suite", stacklevel=1)
+        # Each names another frame: of the test, or of what calls it.
+        for level in range(1, 12):
+            warnings.warn(f"a warning of the suite, {level}", stacklevel=level)

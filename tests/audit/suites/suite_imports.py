@@ -1,28 +1,21 @@
-"""Every way to import the class, and to call it.
-
-A line with a comment ``# ->`` makes the call after which these events were there, which
-not every client receives as sent.
-"""
+"""Every way to import the class, and to replace it. Each test makes one finding."""
 
 import asyncio
+from copy import deepcopy
 from typing import Any
+from unittest import mock
 
 import channels.testing
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 from channels.testing.websocket import WebsocketCommunicator as Alias
 from django.test import SimpleTestCase
 
-from tests.audit.suites.consumers import Closing, Echo, Rejecting
+from tests.audit.suites.consumers import Rejecting
 
 
 class Subclass(WebsocketCommunicator):
     async def connect(self, timeout: float = 1) -> Any:
-        return await super().connect(timeout)
-
-    async def receive_end(self) -> Any:
-        await self.send_json_to(None)
-        await self.receive_from()
-        return await self.receive_output()
+        return "own", await super().connect(timeout)
 
 
 class WithoutSuper(WebsocketCommunicator):
@@ -37,81 +30,32 @@ class WithoutConstructor(WebsocketCommunicator):
         parent.__init__(application, scope)
 
 
+def make(cls: Any = None) -> Any:
+    cls = cls or channels.testing.WebsocketCommunicator
+    return cls(Rejecting.as_asgi(), "/")
+
+
 class ImportTests(SimpleTestCase):
-    async def test_from_the_package(self) -> None:
-        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
-        response = await communicator.connect()  # -> close 4401
-        self.assertEqual(response, (False, 4401))
-
-    async def test_from_the_module(self) -> None:
-        communicator = Alias(Rejecting.as_asgi(), "/")
-        await communicator.connect()  # -> close 4401
-
-    async def test_by_attribute(self) -> None:
-        application = Rejecting.as_asgi()
-        communicator = channels.testing.WebsocketCommunicator(application, "/")
-        await communicator.connect()  # -> close 4401
-
-    async def test_subclass(self) -> None:
-        communicator = Subclass(Rejecting.as_asgi(), "/")
-        await communicator.connect()  # -> close 4401
-
-    async def test_subclass_that_skips_the_constructor(self) -> None:
-        communicator = WithoutConstructor(Rejecting.as_asgi(), "/")
-        await communicator.connect()  # -> close 4401
-
-    def test_none_of_them_is_the_parent(self) -> None:
+    async def test_classes(self) -> None:
+        for cls in (WebsocketCommunicator, Alias, WithoutSuper, WithoutConstructor):
+            self.assertEqual(await make(cls).connect(), (False, 4401))
         self.assertNotIn(ApplicationCommunicator, WebsocketCommunicator.__bases__)
         self.assertIs(WebsocketCommunicator, Alias)
 
-
-class CallTests(SimpleTestCase):
-    async def test_event_by_event(self) -> None:
-        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
+    async def test_calls(self) -> None:
+        await asyncio.gather(make().connect(), make(Subclass).connect())
+        await deepcopy(make()).connect()
+        communicator = make()
         await communicator.send_input({"type": "websocket.connect"})
-        await communicator.receive_output()  # -> close 4401
+        await communicator.output_queue.get()
 
-    async def test_wait_for(self) -> None:
-        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
-        await asyncio.wait_for(communicator.connect(), 10)  # -> close 4401
+    async def test_patch_the_class(self) -> None:
+        with mock.patch("channels.testing.WebsocketCommunicator", Subclass):
+            self.assertEqual(await make().connect(), ("own", (False, 4401)))
+        self.assertEqual(await make().connect(), (False, 4401))
 
-    async def test_gather(self) -> None:
-        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
-        calls = [communicator.connect()]  # -> close 4401
-        await asyncio.gather(*calls)
-
-    async def test_method_of_a_subclass(self) -> None:
-        communicator = Subclass(Closing.as_asgi(), "/")
-        await communicator.connect()
-        close = await communicator.receive_end()  # -> send '' and close 4000 done
-        self.assertEqual(close["code"], 4000)
-
-    async def test_call_of_a_subclass_in_a_task(self) -> None:
-        communicator = Subclass(Rejecting.as_asgi(), "/")  # -> close 4401
-        await asyncio.create_task(communicator.connect())
-
-    async def test_method_without_super(self) -> None:
-        communicator = WithoutSuper(Closing.as_asgi(), "/")
-        await communicator.connect()
-        await communicator.send_json_to(None)
-        await communicator.receive_output()  # -> send '' and close 4000 done
-
-    async def test_queue(self) -> None:
-        communicator = WebsocketCommunicator(Rejecting.as_asgi(), "/")
-        await communicator.send_input({"type": "websocket.connect"})
-        await communicator.output_queue.get()  # -> close 4401
-
-    async def test_async_with(self) -> None:
-        communicator: Any = WebsocketCommunicator(Closing.as_asgi(), "/")
-        async with communicator:  # -> send '' and close 4000 done
-            await communicator.connect()
-            await communicator.send_json_to(None)
-            while communicator.output_queue.qsize() < 2:
-                await asyncio.sleep(0)
-
-    async def test_everything_is_received(self) -> None:
-        communicator = WebsocketCommunicator(Echo.as_asgi(), "/")
-        self.assertEqual(await communicator.connect(), (True, None))
-        await communicator.send_json_to("hello")
-        self.assertEqual(await communicator.receive_json_from(), "hello")
-        await communicator.disconnect()
+    async def test_patch_what_the_command_needs(self) -> None:
+        with mock.patch("builtins.open") as open_, mock.patch("json.dumps") as dumps:
+            await make().connect()
+        open_.assert_not_called()
+        dumps.assert_not_called()
