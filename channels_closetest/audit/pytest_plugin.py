@@ -26,7 +26,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     if not options.closetest and VARIABLE not in os.environ:
         return
-    from .collect import join, start
+    from .join import join, start
 
     audit = join()
     # A worker of pytest-xdist on another machine finds none to join.
