@@ -31,7 +31,10 @@ from .report import CRASH, EVERYWHERE, PARTLY, SOMEWHERE
 
 #: Of a crash: what is wrong, and what to write instead.
 _UNSEEN = "no call of the test has raised it"
-_SHOW = "Fix it, and use RecordingWebsocketCommunicator in async with, which raises it"
+_SHOW = (
+    "Fix it. The end of async with RecordingWebsocketCommunicator(...) raises it,"
+    " unless the block has raised"
+)
 
 
 def watch(audit: Audit) -> None:
@@ -101,7 +104,9 @@ class _Watched:
             is_unseen = exception is not None and getattr(task, "_log_traceback")
             if is_unseen and id(exception) not in self._crashes:
                 self._crashes.add(id(exception))
-                who = "the application" if task is application.task else "a task of it"
+                who = "the application"
+                if task is not application.task:
+                    who = "a task that the application started"
                 what = _UNSEEN, f"raised by {who}", _SHOW, list[str]()
                 place = find_crash_place(exception)
                 self._add(CRASH, place, *what, format_exception(exception, None))

@@ -154,6 +154,10 @@ def test_it_finds_every_line(project: Path, expected: Any) -> None:
         numbers = f"{len(finding['tests'])} | {finding['count']}"
         found += f"{finding['section']} | {line} | {numbers}\n"
     assert found == FINDINGS
+    assert [it["outcome"] for it in expected["findings"][:2]] == [
+        "raised by the application",
+        "raised by a task that the application started",
+    ]
     assert "secret" not in str(expected)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from channels_closetest import RecordingWebsocketCommunicator, UndeliverableWarning
 from tests.helpers import LONG, failure, line_of, only_note
 from tests.scripts import Boom
+from tests.virtual_time import run
 
 
 class Working(AsyncWebsocketConsumer):
@@ -239,30 +239,30 @@ async def test_receive_nothing_of_an_application_that_crashes(strict: bool) -> N
 # A handler that takes too long.
 
 
-async def test_a_disconnect_that_is_cut_off_is_shown_with_its_line() -> None:
+def test_a_disconnect_that_is_cut_off_is_shown_with_its_line() -> None:
     code = "await asyncio.get_running_loop().create_future()  # never ends"
 
     class Slow(AsyncWebsocketConsumer):
         async def disconnect(self, code: int) -> None:
             await asyncio.get_running_loop().create_future()  # never ends
 
-    communicator = RecordingWebsocketCommunicator(Slow.as_asgi(), "/ws/")
-    await communicator.connect()
-    await communicator.disconnect(timeout=0.01)
-    line = line_of(code, __file__)
-    assert (
-        "the application was cancelled at tests/failures/test_unseen_crashes.py:"
-        f"{line}\n" in str(communicator.transcript)
-    )
+    async def cut_off() -> str:
+        communicator = RecordingWebsocketCommunicator(Slow.as_asgi(), "/ws/")
+        await communicator.connect()
+        await communicator.disconnect()
+        return str(communicator.transcript)
+
+    place = f"tests/failures/test_unseen_crashes.py:{line_of(code, __file__)}"
+    assert f"the application was cancelled at {place}\n" in run(cut_off())
 
 
-async def test_an_application_that_was_idle_is_not_shown_as_cut_off() -> None:
-    class Idle(AsyncWebsocketConsumer):
-        async def websocket_disconnect(self, message: object) -> None:
-            raise StopConsumer
+def test_an_application_that_was_idle_is_not_shown_as_cut_off() -> None:
+    async def time_out() -> str:
+        application = AsyncWebsocketConsumer.as_asgi()
+        communicator = RecordingWebsocketCommunicator(application, "/ws/")
+        await communicator.connect()
+        with pytest.raises(TimeoutError):
+            await communicator.receive_output()
+        return str(communicator.transcript)
 
-    communicator = RecordingWebsocketCommunicator(Idle.as_asgi(), "/ws/")
-    await communicator.connect()
-    with pytest.raises(TimeoutError):
-        await communicator.receive_output(timeout=0.01)
-    assert "the application was cancelled\n" in str(communicator.transcript)
+    assert "the application was cancelled\n" in run(time_out())
