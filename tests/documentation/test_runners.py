@@ -1,6 +1,5 @@
 """The class works in test runners, which are run as their users run them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.failures.texts import UNANSWERED, timed_out, transcript
+from tests.tools.readme import environment
 
 DJANGO = ["django", "test", "--settings=tests.settings"]
 PYTEST = ["pytest", "-p", "no:cacheprovider"]
@@ -16,16 +16,10 @@ PYTEST = ["pytest", "-p", "no:cacheprovider"]
 
 def run(*command: str) -> tuple[int, str]:
     """Run a module, and return its exit code and its output."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        # The options of this run of pytest are not meant for another.
-        if not name.startswith("PYTEST_")
-    }
     process = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "-m", *command],
         cwd=Path(__file__).parents[2],
-        env={**environment, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        env={**environment(), "DJANGO_SETTINGS_MODULE": "tests.settings"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -111,7 +111,9 @@ def content(block: Block) -> str:
 
 def environment() -> dict[str, str]:
     """Return the environment of a user: the package can be imported, nothing is set."""
-    ours = ("DJANGO_", "PYTEST_", "PYTHON", "COVERAGE_")
+    # pytest and others print something else in CI, and in colors.
+    printed = ("BUILD_NUMBER", "CI", "COLUMNS", "FORCE_COLOR", "PY_COLORS")
+    ours = ("COVERAGE_", "DJANGO_", "PYTEST_", "PYTHON", *printed)
     users = {name: it for name, it in os.environ.items() if not name.startswith(ours)}
     return users | {
         "PYTHONPATH": str(Path(channels_closetest.__file__).parent.parent),
