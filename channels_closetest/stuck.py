@@ -187,9 +187,7 @@ class TaskFactory:
     def __init__(self, loop: asyncio.AbstractEventLoop, before: Any) -> None:
         self.loop = loop
         self.before = before
-        #: The applications that are running.
-        self.applications: set[ref[Task[Any]]] = set()
-        #: Of each running application, and of each of its tasks. Not a
+        #: Of each application, and of each of its tasks, while they run. Not a
         #: WeakKeyDictionary, which takes longer to create than the rest of this class.
         self.origins: dict[ref[Task[Any]], _Origin] = {}
 
@@ -225,8 +223,6 @@ class TaskFactory:
             # Done callbacks do not run if the event loop is closed before.
             reference = ref(task, self.forget)
             self.origins[reference] = origin
-            if origin[1] == 0:
-                self.applications.add(reference)
         finally:
             self.beginning = outer
             self.restore()
@@ -234,14 +230,13 @@ class TaskFactory:
 
     def forget(self, reference: ref[Task[Any]]) -> None:
         self.origins.pop(reference, None)
-        self.applications.discard(reference)
         self.restore()
 
     def restore(self) -> None:
-        """Restore the factory before if no application of the loop runs or begins."""
+        """Restore the factory before if none of these runs or begins."""
         current: Any = self.loop.get_task_factory()
         is_beginning = self.beginning[0] is not None
-        if not (self.applications or is_beginning) and current is self:
+        if not (self.origins or is_beginning) and current is self:
             self.loop.set_task_factory(self.before)
 
 

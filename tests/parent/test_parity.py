@@ -135,10 +135,25 @@ async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
     await send(ACCEPT)
 
 
+async def starting_a_task_later(scope: Any, receive: Any, send: Any) -> None:
+    async def start() -> None:
+        await asyncio.sleep(SHORT)
+        scope["inner"] = asyncio.create_task(send_later())
+
+    async def send_later() -> None:
+        await asyncio.sleep(SHORT)
+        await send(FRAME)
+
+    await receive()
+    scope["outer"] = asyncio.create_task(start())
+    await send(ACCEPT)
+
+
 @both_classes
 @pytest.mark.parametrize("is_eager", [False, True])
 @pytest.mark.parametrize(
-    "application", [leaving_a_task, sending_soon, starting_a_task_at_once]
+    "application",
+    [leaving_a_task, sending_soon, starting_a_task_at_once, starting_a_task_later],
 )
 @pytest.mark.parametrize(
     ("name", "expected"), [("receive_output", FRAME), ("receive_nothing", False)]
@@ -154,6 +169,33 @@ async def test_there_is_a_frame_from_a_task_that_outlives_the_application(
     communicator = await connected(communicator_class, application)
     assert communicator.future.done()
     assert await getattr(communicator, name)(LONG) == expected
+
+
+@both_classes
+async def test_there_is_a_frame_from_a_task_that_outlives_a_stopped_application(
+    communicator_class: CommunicatorClass,
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await leaving_a_task(scope, receive, send)
+        await receive()
+
+    communicator = await connected(communicator_class, application)
+    communicator.stop()
+    assert await communicator.receive_output(LONG) == FRAME
+
+
+@both_classes
+async def test_receive_nothing_goes_on_if_another_reader_takes_the_frame(
+    communicator_class: CommunicatorClass,
+) -> None:
+    communicator = await connected(communicator_class, echo)
+    await communicator.send_to("a")
+    reader = asyncio.create_task(communicator.receive_from(LONG))
+    nothing = asyncio.create_task(communicator.receive_nothing(LONG, 0.01))
+    assert await reader == "a"
+    await asyncio.wait([nothing], timeout=5 * 0.01)
+    await communicator.send_to("b")
+    assert await nothing is False
 
 
 async def test_a_call_ends_with_the_last_task_of_an_application_that_has_returned() -> (

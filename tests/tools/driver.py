@@ -77,6 +77,8 @@ class Seen(NamedTuple):
 
 #: Of two entries at the same time, after rounding.
 AT_ONCE = 2 * VirtualTime.LATENESS
+#: What asyncio logs of a task.
+NEVER_RETRIEVED = "Task exception was never retrieved"
 #: The end of a call that was cancelled.
 NEVER = math.inf, 0
 
@@ -143,17 +145,20 @@ class Run:
         ):
             warnings.simplefilter("always")
             self.run_loop()
-            for held in (self.communicators, self.tasks):
+            # A task that asyncio no longer runs keeps its place in the task factory.
+            for held in (self.communicators, self.tasks, self.actors):
                 held.clear()
             # The thread of asgiref holds the loop.
             SyncToAsync.single_thread_executor.submit(
                 setattr, SyncToAsync.threadlocal, "main_event_loop", None
             ).result()
             gc.collect()
-            if self.loop.get_task_factory() not in (None, EAGER):
+            factory = self.loop.get_task_factory()
+            # anyio may hold a task that the event loop has abandoned.
+            abandoned = [it() for it in getattr(factory, "origins", ())]
+            if factory not in (None, EAGER) and not any(abandoned):
                 replaced.append("the task factory")
             del self.loop
-            self.actors.clear()
             gc.collect()
         logging.getLogger("asyncio").removeHandler(handler)
         replaced += [
@@ -258,6 +263,9 @@ class Run:
             if task.cancelling():
                 end = NEVER
             raise
+        except GeneratorExit:
+            end = NEVER
+            raise
         finally:
             if end is None:
                 await self.hold(key, actor, communicator._future)
@@ -275,7 +283,7 @@ class Run:
         seconds, turn = self.parent.ends.get(key, NEVER)
         if future._exception is not None and seconds == math.inf:
             name = type(future._exception).__name__
-            self.raised[f"Task exception was never retrieved: {name}"] += 1
+            self.raised[f"{NEVER_RETRIEVED}: {name}"] += 1
         if seconds - self.loop.time() > 0.5e-3:
             await asyncio.sleep(seconds - self.loop.time())
         while self.loop.turn < turn:
@@ -330,10 +338,21 @@ def explains_events(fork: Fork) -> bool:
 
 
 def raises_at_once(fork: Fork) -> bool:
-    """A call raises what the application raises, even if a task of it sends later."""
-    raised = ("raises", fork.ours.outcome.removeprefix("raised "))
+    """A call raises what the application raises, even if a task of it sends later.
+
+    Or receive_nothing() says that there is nothing.
+    """
+    ours = [
+        it
+        for it in fork.whole_ours
+        if it == fork.ours or is_same_step(it, fork.parent, AT_ONCE)
+    ]
+    raised: list[object]
+    raised = [("raises", it.outcome.removeprefix("raised ")) for it in ours]
+    if any(name_of(it) == "receive_nothing" for it in ours):
+        raised = [it.what for it in fork.before if is_raise(it)]
     return any(
-        it.what == raised and any(later.who == it.who for later in fork.before[n + 1 :])
+        it.what in raised and any(later.who == it.who for later in fork.before[n + 1 :])
         for n, it in enumerate(fork.before)
     )
 
@@ -351,6 +370,10 @@ def name_of(entry: Entry) -> object:
     return entry.what[0] if isinstance(entry.what, tuple) else entry.what
 
 
+def is_raise(entry: Entry) -> bool:
+    return name_of(entry) == "raises"
+
+
 def is_same_step(one: Entry, other: Entry, seconds: float) -> bool:
     """Whether they are of the same step, and of about the same time."""
     return one[1:3] == other[1:3] and abs(one.seconds - other.seconds) <= seconds
@@ -363,8 +386,13 @@ def ends_a_turn_later(fork: Fork) -> bool:
     It is only about the instant at which such a call ends, with both classes.
     """
     parent, ours = fork.parent, fork.ours
+    # The application may have raised in that turn.
+    kinds = [it.what for it in fork.whole_ours if is_raise(it)]
+    raised = [f"raised {what[1]}" for what in kinds if isinstance(what, tuple)]
     if parent.who[0] == "t" and is_same_step(parent, ours, 0):
-        return False  # that call itself has another outcome
+        outcomes = {parent.outcome, ours.outcome}  # of that call itself
+        is_end = name_of(parent) in ("wait", "disconnect")
+        return is_end and any(outcomes == {it, "returned None"} for it in raised)
     ends = [
         it
         for it in fork.whole_parent
@@ -374,17 +402,52 @@ def ends_a_turn_later(fork: Fork) -> bool:
         )
     ]
     return any(
-        is_same_step(it, its, AT_ONCE) and it.outcome == its.outcome
+        is_same_step(it, its, AT_ONCE) and its.outcome in (it.outcome, *raised)
         for it in ends
         for its in fork.whole_ours
     )
 
 
+def ends_at_once(fork: Fork) -> bool:
+    """A call ends as soon as the application has returned, although another one waits.
+
+    Where no other one does, Run.hold() holds the call back.
+    """
+    return any(it.what == ("returns",) for it in fork.before) and any(
+        is_same_step(it, fork.ours, math.inf)
+        and it.outcome == fork.ours.outcome
+        and it.seconds > fork.ours.seconds
+        for it in fork.whole_parent
+    )
+
+
+def is_cancelled_in_any_order(fork: Fork) -> bool:
+    """What is left when the event loop ends is a set, which asyncio cancels."""
+    return any(
+        it.who == "loop" and it.outcome.count(",")
+        for it in fork.before[:-2]
+        if it.what == "left"
+    )
+
+
+def is_cut_off_a_turn_later(fork: Fork) -> bool:
+    """A call would return a turn later, but the event loop ends in between."""
+    return any(
+        it.what == "left"
+        and "Run.attempt" in it.outcome
+        and abs(it.seconds - fork.parent.seconds) <= AT_ONCE
+        for it in fork.whole_ours + fork.whole_parent
+    )
+
+
 def adds_up_no_lateness(fork: Fork) -> bool:
-    """receive_nothing() waits once, the parent sleeps once an interval."""
+    """receive_nothing() waits once, the parent sleeps once an interval.
+
+    It looks earlier or later then, by at most the longest interval of the grammar.
+    """
     return any(
         name_of(it) == "receive_nothing"
-        and any(is_same_step(it, its, 0.01) and it[3] == its[3] for its in log)
+        and any(is_same_step(it, its, 3) and it[3] == its[3] for its in log)
         for it, log in ((fork.parent, fork.whole_ours), (fork.ours, fork.whole_parent))
     )
 
@@ -398,6 +461,9 @@ INTENDED = (
     raises_at_once,
     ends_in_time,
     ends_a_turn_later,
+    ends_at_once,
+    is_cancelled_in_any_order,
+    is_cut_off_a_turn_later,
     adds_up_no_lateness,
 )
 
@@ -443,6 +509,9 @@ def compare_seen(parent: Seen, ours: Seen) -> Difference | None:
         return Difference(kind, "\n".join(map(str, lines)))
     less, more = parent.logged - ours.logged, ours.logged - parent.logged
     less -= ours.raised
+    # A gather() may be over when a call raises that returns a turn later.
+    late = (it.outcome for it in ours.log if it.outcome == "raised TimeoutError")
+    more -= Counter(f"{NEVER_RETRIEVED}: {it.split()[1]}" for it in late)
     if less or more:
         lines = [*ours.log, f"  only the parent logs {less}, only ours {more}"]
         return Difference((*less, "ours", *more), "\n".join(map(str, lines)))
