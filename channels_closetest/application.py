@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import math
 from asyncio import current_task  # at import, before a test patches it
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import Context
 from functools import partial
 from traceback import StackSummary
 from typing import Any, Self
@@ -42,7 +43,8 @@ class Application:
     It does not hold the communicator, for the reason given at ``RecordingQueue``.
     """
 
-    #: None until the application is started.
+    #: Its event loop and its task. None until it is started.
+    loop: asyncio.AbstractEventLoop | None = None
     task: asyncio.Task[Any] | None = None
     #: What it has raised, and where.
     crash: Crash | None = None
@@ -73,7 +75,7 @@ class Application:
     def start(self, start: Callable[[], asyncio.Task[Any]]) -> asyncio.Task[Any]:
         """Start its task, and watch that and the tasks that it starts."""
         self.task = task = self.started.follow(start, self.output_queue.wake)
-        self.output_queue.loop = task.get_loop()
+        self.loop = self.output_queue.loop = task.get_loop()
         # Before anything that awaits the task adds a callback of its own.
         task.add_done_callback(self._ended)
         return task
@@ -82,15 +84,9 @@ class Application:
         self.ending
         self.output_queue.wake()
 
-    def current_task(self) -> asyncio.Task[Any] | None:
-        """Return the task of the test that is running."""
-        # With its event loop, because before Python 3.12 it takes a system call to find
-        # the running one.
-        return current_task(self.output_queue.loop) or current_task()
-
     def leave(self) -> None:
         """The task that runs is about to disconnect, or to wait for the end."""
-        task = self.current_task()
+        task = current_task(self.loop)
         self.left_by = None if task is None else ref(task)
 
     @property
@@ -125,10 +121,12 @@ class Application:
 
     def raise_if_ended(self) -> None:
         """Raise what the application has raised, or that it was cancelled."""
-        if self.task is not None and self.ending is not None:
+        task = self.task
+        if task is not None and task.done():
+            self.ending
             if self.is_forced:
                 raise asyncio.CancelledError  # not what close() causes
-            self.task.result()
+            task.result()
 
     def raise_unseen(self) -> None:
         """Raise what nobody has seen of what it, or a task that it started, has raised.
@@ -163,7 +161,7 @@ class Application:
         another task of the test disconnects or calls ``wait()`` goes on waiting;
         ``async with`` ends it.
         """
-        task, was_running = self.current_task(), self.ending is None
+        task, was_running = current_task(self.loop), self.ending is None
 
         def is_over() -> object:
             if ready is not None and ready():
@@ -179,61 +177,130 @@ class Application:
 
         return self.output_queue.wait_until(is_over, timeout, reads=ready is None)
 
-    async def wait_until_ended(self, timeout: float | None) -> bool:
-        """Wait until the application has ended."""
-        return self.ending is not None or await self.output_queue.wait_until(
-            lambda: self.ending is not None, timeout
-        )
-
-    # Ending it.
-
-    async def stop(self) -> None:
-        """Cancel the application until it has ended.
-
-        If it suppresses its cancellation, cancel it again ``SHUTDOWN_TIMEOUT`` seconds
-        later, ``MAX_CANCELLATIONS`` times in all, then close its coroutine. Raise
-        ``AssertionError`` if even that does not end it. If this call is cancelled,
-        raise that when the application has ended.
-        """
-        task = self.task
-        if task is None or self.ending is not None:
-            return
-        self.output_queue.own_loop()
-        self.cancelled_by = self.calls.get(self.current_task())
-        self.stuck = find_stuck(task, self.started)
-        cancelled: asyncio.CancelledError | None = None
-        for attempt in range(MAX_CANCELLATIONS + 1):
-            if attempt == 1:
-                self.suppressing = find_stack(task)
-            if attempt == MAX_CANCELLATIONS:
-                # What suppresses every CancelledError hardly suppresses a
-                # GeneratorExit.
-                self.is_forced = True
-                coroutine: Any = task.get_coro()
-                # RuntimeError if it ignores that, and whatever else it raises instead.
-                with contextlib.suppress(Exception):
-                    coroutine.close()
-            task.cancel()
-            try:
-                await self.wait_until_ended(SHUTDOWN_TIMEOUT)
-            except asyncio.CancelledError as error:
-                cancelled = error
-            if self.ending is not None:
-                break
-        if task.cancelled():
-            # Like the parent, which awaits it: the task would keep a reference cycle.
-            with contextlib.suppress(asyncio.CancelledError):
-                task.result()
-        if cancelled is not None:
-            raise cancelled
-        if self.ending is None:
-            self.assert_stopped()
-
     def assert_stopped(self) -> None:
         """Raise ``AssertionError`` if the application suppressed its cancellation."""
         if self.is_forced:
             has_stopped = self.ending is not None
             raise AssertionError(format_suppressing(self.suppressing, has_stopped))
+
+
+class Shutdown:
+    """Awaits the end of an application, and brings it about.
+
+    When ``timeout`` (in seconds, None for no limit) has expired, or if the call that
+    waits is cancelled, it cancels the application. If that suppresses its cancellation,
+    it does so again ``SHUTDOWN_TIMEOUT`` seconds later, ``MAX_CANCELLATIONS`` times in
+    all, then it closes the coroutine. It raises ``AssertionError`` if even that does
+    not end the application, and nothing that the application raises.
+
+    For asyncio it is like a future, so that it returns in the turn of the event loop in
+    which ``await task`` would, and learns of a cancellation before the application.
+    """
+
+    #: Whether the call that waits has been cancelled.
+    is_cancelled = False
+    #: Whether the application had ended just before the timeout expired. The parent
+    #: then drops what it has raised.
+    is_late = False
+    _asyncio_future_blocking = False
+    _timer: asyncio.Handle | None = None
+    _attempts = 0
+    #: What continues the call that waits.
+    _wake: Callable[[Shutdown], object] | None = None
+
+    def __init__(
+        self, communicator: RecordingApplicationCommunicator, timeout: float | None
+    ) -> None:
+        self._application = application = communicator._application
+        self._loop = loop = asyncio.get_running_loop()
+        self._call = application.calls.get(current_task(loop))
+        if timeout is not None and timeout <= 0:
+            self._timer = loop.call_soon(self.expire)
+        elif timeout is not None:
+            # The clock of the event loop, because that of the test may be frozen.
+            self._timer = loop.call_at(loop.time() + timeout, self.expire)
+        # If it starts here, its first step comes after a timeout of 0.
+        try:
+            self._task = communicator.future
+        except BaseException:
+            self._cancel_timer()
+            raise
+
+    def __await__(self) -> Generator[Shutdown, None, None]:
+        task = self._task
+        try:
+            if not task.done():
+                self._application.output_queue.own_loop()
+                self._asyncio_future_blocking = True
+                yield self
+                if not task.done():
+                    self._application.assert_stopped()
+        finally:
+            self._cancel_timer()
+            # The handle that asyncio is running holds this.
+            del self._application
+
+    def expire(self) -> None:
+        """The timeout has expired."""
+        if not self._task.done():
+            self._stop()
+        elif self._attempts == 0:
+            self.is_late = True
+
+    def _stop(self) -> None:
+        """Cancel the application, for the first time or again."""
+        application, task = self._application, self._task
+        self._cancel_timer()
+        if self._attempts == 0:
+            application.cancelled_by = self._call
+            application.stuck = find_stuck(task, application.started)
+        elif self._attempts == 1:
+            application.suppressing = find_stack(task)
+        elif self._attempts == MAX_CANCELLATIONS:
+            # What suppresses every CancelledError hardly suppresses a GeneratorExit.
+            application.is_forced = True
+            coroutine: Any = task.get_coro()
+            # RuntimeError if it ignores that, and whatever else it raises instead.
+            with contextlib.suppress(Exception):
+                coroutine.close()
+        elif self._attempts > MAX_CANCELLATIONS:
+            task.remove_done_callback(self._ended)
+            self._ended()
+            return
+        task.cancel()
+        self._attempts += 1
+        self._timer = self._loop.call_later(SHUTDOWN_TIMEOUT, self.expire)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ended(self, _: object = None) -> None:
+        if self._wake is not None:
+            self._wake(self)
+
+    # What asyncio calls, and whoever looks at the future that a task waits for.
+
+    def add_done_callback(
+        self, callback: Callable[[Any], object], *, context: Context | None = None
+    ) -> None:
+        if self._wake is None:
+            self._wake, callback = callback, self._ended
+        self._task.add_done_callback(callback, context=context)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def cancel(self, msg: object = None) -> bool:
+        """The call that waits is cancelled."""
+        if self._task.done():
+            return False  # asyncio then raises the CancelledError
+        self.is_cancelled = True
+        self._stop()
+        return True
+
+    def result(self) -> None:
+        """There is none."""
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -309,11 +376,13 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         Never waits. Raises what the application has raised before.
         """
         self.future
-        self._application.raise_if_ended()
+        application = self._application
+        application.raise_if_ended()
         if type(message) is dict and message.get("type") == "websocket.disconnect":
-            self._application.leave()
+            application.leave()
         # Not super(): Channels replaces close_old_connections during its call.
-        self._application.input_queue.put_nowait(message)
+        call = application.calls.get(current_task(application.loop))
+        await application.input_queue.put_from(call and call.place, message)
 
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
         """Return the next event that the application sends: the very object.
@@ -337,7 +406,9 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             if not in_time and application.ending is None:
                 # The parent does not let go either if this call is cancelled meanwhile.
                 with contextlib.suppress(asyncio.CancelledError):
-                    await application.stop()
+                    shutdown = Shutdown(self, None)
+                    shutdown.expire()
+                    await shutdown
                 if application.is_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():
@@ -387,23 +458,17 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         the application and returns, as the parent does. Raises ``AssertionError`` if
         the application suppresses its ``CancelledError``.
         """
-        scaled, was_started = self._scaled(timeout), self._future is not None
-        application, future = self._application, self.future
+        application = self._application
         application.leave()
-        # If this call is cancelled, it cancels the application, as the parent does, and
-        # so it does before the first step of one that has no time.
-        in_time = False
-        with contextlib.suppress(asyncio.CancelledError):
-            if was_started or scaled is None or scaled > 0:
-                in_time = await application.wait_until_ended(scaled)
-        # Its callback has run only if it had ended before that.
-        had_ended = application.conversation.recording.ending is not None
-        with contextlib.suppress(asyncio.CancelledError):
-            await application.stop()
-        application.assert_stopped()
-        if not future.cancelled():
-            # As with the parent, retrieved but not raised if it had just ended when the
-            # timeout expired or this call was cancelled.
-            future.exception()
-            if in_time or not had_ended:
+        shutdown = Shutdown(self, self._scaled(timeout))
+        future = self.future
+        try:
+            await shutdown
+            application.assert_stopped()
+            if not shutdown.is_late:
                 future.result()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            if future.done() and not future.cancelled():
+                future.exception()  # retrieved

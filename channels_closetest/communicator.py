@@ -13,7 +13,11 @@ from typing import Any, Self, TypeVar
 
 from channels.testing import WebsocketCommunicator
 
-from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator
+from .application import (
+    SHUTDOWN_TIMEOUT,
+    RecordingApplicationCommunicator,
+    Shutdown,
+)
 from .explain import (
     explain,
     explain_with_transcript,
@@ -350,7 +354,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             super().stop(exceptions)
         except BaseException as exception:
             if exceptions:  # which __del__() does not want, perhaps as Python exits
-                explain(exception, self, Call(type(self).stop, (), {}, 1))
+                explain(exception, self, Call(type(self).stop, (), {}))
             raise
 
     async def __aenter__(self) -> Self:
@@ -386,7 +390,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                 await self.__look_back()
         except (Exception, asyncio.CancelledError) as error:
             if exception is None:
-                explain(error, self, Call(type(self).__aexit__, (), {}, 1))
+                explain(error, self, Call(type(self).__aexit__, (), {}))
                 raise
 
     async def __leave(self) -> None:
@@ -402,11 +406,13 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                     await self.send_input(
                         disconnect_event(replay.servers[0], connection)
                     )
-                await application.wait_until_ended(self._scaled(SHUTDOWN_TIMEOUT))
+                shutdown = Shutdown(self, self._scaled(SHUTDOWN_TIMEOUT))
+                await shutdown
+                if shutdown.is_cancelled:
+                    raise asyncio.CancelledError
         finally:
             application.is_left = True
             application.output_queue.wake()
-            await application.stop()
         application.assert_stopped()
 
     @explained

@@ -33,8 +33,10 @@ class Conversation:
     def keep(self, frame: Mapping[str, Any]) -> None:
         self.pre_close_messages.append(payload(frame))
 
-    def replay(self, servers: tuple[str, ...], scope: object) -> Replay:
-        """Return the replay of what has passed.
+    def replay(
+        self, servers: tuple[str, ...], scope: object, until: int | None = None
+    ) -> Replay:
+        """Return the replay of what has passed, or at least of the first events.
 
         Each event is replayed once, as long as neither the servers change nor the
         request.
@@ -43,5 +45,6 @@ class Conversation:
         replay = self._replay
         if replay is None or (servers, client) != (replay.servers, replay.client):
             self._replay = replay = Replay(servers, client)
-        replay.advance(records, len(records), self.recording.ending)
+        until = len(records) if until is None else until
+        replay.advance(records, until, self.recording.ending)
         return replay

@@ -8,11 +8,13 @@ import functools
 import os
 import sys
 import warnings
+from asyncio import current_task  # at import, before a test patches it
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from .application import Application, RecordingApplicationCommunicator
+from .places import find_sender
 from .recording import Place, event_type, resolve
 from .servers.connection import client_of
 from .servers.replay import Replay, UndeliverableWarning
@@ -39,16 +41,19 @@ def explained(method: _Method) -> _Method:
         self: RecordingApplicationCommunicator, /, *args: Any, **kwargs: Any
     ) -> Any:
         application = self._application
-        calls, task = application.calls, application.current_task()
+        # With its event loop, because before Python 3.12 it takes a system call to find
+        # the running one.
+        calls, task = application.calls, current_task(application.loop)
         if task in calls:
             return await method(self, *args, **kwargs)
-        calls[task] = this = Call(method, args, kwargs, self.timeout_factor)
+        place = find_sender(sys._getframe(1), is_test=True)
+        calls[task] = this = Call(method, args, kwargs, self.timeout_factor, place)
         try:
             if self.servers is not SERVERS:
                 known_servers(self.servers)
             result = await method(self, *args, **kwargs)
             if self.strict:
-                self._application.raise_unseen()
+                application.raise_unseen()
                 _fail_on_undeliverable(self)
             return result
         except BaseException as exception:
@@ -88,7 +93,7 @@ def explain(
 
 def _failure(application: Application, call: Call) -> Failure:
     conversation, queue = application.conversation, application.output_queue
-    loop = queue.loop
+    loop = application.loop
     return Failure(
         call,
         conversation.recording,
@@ -140,17 +145,21 @@ def warn_of_first(communicator: RecordingApplicationCommunicator, kind: str) -> 
     ``connect()``, and where a task of its own runs it.
     """
     records = communicator._application.conversation.recording.records
-    first: dict[str, int] = {}
-    for position, (_, event, *_) in enumerate(records):
-        first.setdefault(event_type(event), position)
-    connect = first.get("websocket.connect")
-    # There is none if a subclass has made it up in its receive_output().
-    for finding in replay_of(communicator).findings:
-        if finding.position != first.get(kind):
+    types = (event_type(event) for _, event, *_ in records)
+    position = next((n for n, it in enumerate(types) if it == kind), None)
+    if position is None:
+        return  # a subclass has made it up in its receive_output()
+    # Not those of a flood behind it.
+    for finding in replay_of(communicator, position + 1).findings:
+        if finding.position != position:
             continue
         found = finding.undeliverable
-        place = None if connect is None else resolve(records[connect][3])
-        place = place or found.place or Place("<application>", 1)
+        places = (
+            resolve(place)
+            for _, event, _, place, _ in records[:position]
+            if event_type(event) == "websocket.connect"
+        )
+        place = next(places, None) or found.place or Place("<application>", 1)
         names = _names_of_module(place.file)
         warnings.warn_explicit(
             UndeliverableWarning(format_undeliverable(found)),
@@ -182,10 +191,12 @@ def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> No
         raise AssertionError(format_strict(new, communicator.servers is not SERVERS))
 
 
-def replay_of(communicator: RecordingApplicationCommunicator) -> Replay:
+def replay_of(
+    communicator: RecordingApplicationCommunicator, until: int | None = None
+) -> Replay:
     # There is no scope if a subclass skips the constructors.
     return communicator._application.conversation.replay(
-        known_servers(communicator.servers), vars(communicator).get("scope")
+        known_servers(communicator.servers), vars(communicator).get("scope"), until
     )
 
 

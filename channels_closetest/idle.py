@@ -81,7 +81,7 @@ async def _wait_for(task: Any, queue: RecordingQueue, seconds: float) -> None:
 
 def _format_busy(application: Application, busy: Busy) -> str:
     """Return which application is busy, and where it is waiting."""
-    call = application.calls[application.current_task()]
+    call = application.calls[current_task(application.loop)]
     (owner, task), path = busy, ""
     if owner is not application:
         path = format_path(vars(owner.started.communicator()).get("scope"))

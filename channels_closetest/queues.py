@@ -16,6 +16,8 @@ from .recording import Direction, RawPlace, Recording
 from .stuck import StartedTasks
 from .text.failures import OTHER_LOOP
 
+_Waiters = dict[asyncio.Future[None], Callable[[], object]]
+
 
 class RecordingQueue(asyncio.Queue[Any]):
     """Records every event that is put into it, and wakes whoever waits for a change.
@@ -28,7 +30,7 @@ class RecordingQueue(asyncio.Queue[Any]):
     loop: asyncio.AbstractEventLoop | None = None
     #: How many events have been put into it.
     put_count = 0
-    #: Where put() was called.
+    #: Of the event that is being put, if it is known.
     _place: RawPlace | None = None
     # Of asyncio.Queue: the events, who waits to read one, and what wakes the first.
     _queue: deque[Any]
@@ -44,21 +46,24 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._is_of_test = direction == "receive"
         # Weakly: it holds exceptions, whose frames hold the queue.
         self._started = ref(started)
-        self._waiters: dict[asyncio.Future[None], Callable[[], object]] = {}
+        #: Who waits for events to be put, and for all else, each with its condition.
+        self._watchers: _Waiters = {}
+        self._readers: _Waiters = {}
 
     # A plain function, which looks for the sender where it is called: async_to_sync()
     # calls it in the thread of a sync consumer, and runs the coroutine elsewhere.
     @markcoroutinefunction
     def put(self, item: object) -> Coroutine[Any, Any, None]:
-        return self._put_from(find_sender(sys._getframe(1), self._is_of_test), item)
+        return self.put_from(find_sender(sys._getframe(1), self._is_of_test), item)
 
-    async def _put_from(self, place: RawPlace | None, item: object) -> None:
+    async def put_from(self, place: RawPlace | None, item: object) -> None:
+        """Put an event that this line has sent."""
         self._place = place
         self.put_nowait(item)  # it is never full
 
     # What asyncio shows.
-    _put_from.__name__ = asyncio.Queue.put.__name__
-    _put_from.__qualname__ = asyncio.Queue.put.__qualname__
+    put_from.__name__ = asyncio.Queue.put.__name__
+    put_from.__qualname__ = asyncio.Queue.put.__qualname__
 
     def _put(self, item: object) -> None:
         self.put_count += 1
@@ -70,8 +75,8 @@ class RecordingQueue(asyncio.Queue[Any]):
             place = find_sender(sys._getframe(1), self._is_of_test)
         self._recording.add(self._direction, item, place, task)
         self._queue.append(item)
-        if self._waiters:
-            self.wake()
+        if self._watchers:
+            self._wake(self._watchers)
 
     @property
     def taken_count(self) -> int:
@@ -84,9 +89,13 @@ class RecordingQueue(asyncio.Queue[Any]):
 
     def wake(self) -> None:
         """End every ``wait_until()`` whose condition is true now."""
+        self._wake(self._watchers)
+        self._wake(self._readers)
+
+    def _wake(self, waiters: _Waiters) -> None:
         # Not the others: what wakes up for nothing, and then finds an event, would be
         # earlier than what the application had scheduled before it sent that.
-        for waiter, condition in self._waiters.items():
+        for waiter, condition in waiters.items():
             if not waiter.done() and condition():
                 waiter.set_result(None)
 
@@ -117,6 +126,7 @@ class RecordingQueue(asyncio.Queue[Any]):
                 return True
             loop.call_soon(self.wake)  # after what the application has scheduled
         loop = self.own_loop()
+        waiters = self._readers if reads else self._watchers
         expired: list[bool] = []
         timer: asyncio.Handle | None = None
 
@@ -135,7 +145,7 @@ class RecordingQueue(asyncio.Queue[Any]):
             # As with the parent, even if the condition has become true meanwhile.
             while not expired:
                 waiter: asyncio.Future[None] = loop.create_future()
-                self._waiters[waiter] = lambda: expired or condition()
+                waiters[waiter] = lambda: expired or condition()
                 if reads:
                     self._getters.append(waiter)
                 has_event = False
@@ -143,7 +153,7 @@ class RecordingQueue(asyncio.Queue[Any]):
                     await waiter
                     has_event = reads and not expired and not self.empty()
                 finally:
-                    del self._waiters[waiter]
+                    del waiters[waiter]
                     if waiter in self._getters:
                         self._getters.remove(waiter)
                     elif reads and not has_event and not self.empty():

@@ -198,7 +198,10 @@ class TaskFactory:
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **kwargs: Any
     ) -> Task[Any]:
-        make = partial(self.before or _make_task, loop, coroutine, **kwargs)
+        if self.before is None:
+            make = partial(Task, coroutine, loop=loop, **kwargs)
+        else:
+            make = partial(self.before, loop, coroutine, **kwargs)
         started, _ = self.current_origin()
         if started is None:
             return make()
@@ -220,12 +223,13 @@ class TaskFactory:
         outer, self.beginning = self.beginning, (current_task(self.loop), origin)
         try:
             task = make()
-            # Done callbacks do not run if the event loop is closed before.
-            reference = ref(task, self.forget)
-            self.origins[reference] = origin
-        finally:
+        except BaseException:
             self.beginning = outer
             self.restore()
+            raise
+        self.beginning = outer
+        # Done callbacks do not run if the event loop is closed before.
+        self.origins[ref(task, self.forget)] = origin
         return task
 
     def forget(self, reference: ref[Task[Any]]) -> None:
@@ -241,10 +245,6 @@ class TaskFactory:
 
 
 ENDS.add(id(TaskFactory.__call__.__code__))  # which starts eager tasks
-
-
-def _make_task(loop: Any, coroutine: Any, **kwargs: Any) -> Task[Any]:
-    return Task(coroutine, loop=loop, **kwargs)
 
 
 def _is_called_by_channels() -> bool:

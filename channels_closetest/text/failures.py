@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from traceback import StackSummary
 from typing import Any, NamedTuple
 
-from ..recording import Crash, DenialResponse, Place, Recording, close_code, event_type
+from ..recording import (
+    Crash,
+    DenialResponse,
+    Place,
+    RawPlace,
+    Recording,
+    close_code,
+    event_type,
+)
 from ..servers.replay import Finding, Undeliverable
 from .values import count, format_event, format_exception, format_value
 
@@ -34,7 +42,9 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     #: The ``timeout_factor``.
-    factor: float
+    factor: float = 1
+    #: The line of the test.
+    place: RawPlace | None = None
 
     @property
     def name(self) -> str:

@@ -1,15 +1,17 @@
 """What the application has scheduled before it sends has run when a call returns."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from asgiref.typing import ASGI3Application
+from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CLOSE, CONNECT, FRAME, JSON_FRAME
-from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes
+from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes, hanging
 
 Call = Callable[[Any], Awaitable[object]]
 
@@ -72,3 +74,41 @@ async def test_what_is_scheduled_before_an_event_has_run_when_a_call_returns(
     await call(communicator)
     assert done == ["work"]
     communicator.stop()
+
+
+async def receiving(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+
+
+async def turns(communicator_class: CommunicatorClass, name: str, how: str) -> int:
+    """Return how many turns of the event loop pass until a call has returned."""
+    communicator = communicator_class(receiving if how == "ends" else hanging, "/")
+    communicator.future
+    await asyncio.sleep(0)
+    timeout = 0 if how == "timeout" else LONG
+    call = asyncio.create_task(getattr(communicator, name)(timeout=timeout))
+    for turn in itertools.count():
+        await asyncio.sleep(0)
+        if call.done():
+            return turn
+        if how == "cancelled" and turn == 1:
+            call.cancel()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("disconnect", "ends"),
+        ("disconnect", "timeout"),
+        ("disconnect", "cancelled"),
+        ("wait", "timeout"),
+        ("wait", "cancelled"),
+        ("receive_output", "timeout"),
+    ],
+)
+async def test_a_call_ends_an_application_in_as_many_turns_as_the_parent(
+    name: str, how: str
+) -> None:
+    parent = await turns(WebsocketCommunicator, name, how)
+    assert await turns(RecordingWebsocketCommunicator, name, how) == parent

@@ -127,6 +127,7 @@ async def holding(scope: Any, receive: Any, send: Any) -> None:
     task = asyncio.create_task(asyncio.sleep(LONG))
     await receive()
     task.cancel()
+    await asyncio.wait([task])
 
 
 @both_classes

@@ -73,6 +73,8 @@ class Seen(NamedTuple):
     #: What asyncio need not log, because a call of ours has raised it, where the
     #: parent's was cancelled before.
     raised: Counter[str]
+    #: When calls went on that had been held back.
+    held: list[float]
 
 
 #: Of two entries at the same time, after rounding.
@@ -111,6 +113,7 @@ class Run:
         self.logged: Counter[str] = Counter()
         self.ends: dict[Key, tuple[float, int]] = {}
         self.raised: Counter[str] = Counter()
+        self.held: list[float] = []
         self.communicators: dict[int, Any] = {}
         self.actors: dict[int, Actor] = {}
         self.tasks: dict[str, asyncio.Task[Any]] = {}
@@ -168,7 +171,7 @@ class Run:
             vars(channels.db).update(
                 close_old_connections=before["close_old_connections"]
             )
-        return Seen(self.log, self.logged, replaced, self.ends, self.raised)
+        return Seen(self.log, self.logged, replaced, self.ends, self.raised, self.held)
 
     def run_loop(self) -> None:
         self.loop = loop = make_loop(self.loop_kind)
@@ -286,6 +289,7 @@ class Run:
             self.raised[f"{NEVER_RETRIEVED}: {name}"] += 1
         if seconds - self.loop.time() > 0.5e-3:
             await asyncio.sleep(seconds - self.loop.time())
+            self.held.append(seconds)
         while self.loop.turn < turn:
             await asyncio.sleep(0)
 
@@ -315,6 +319,8 @@ class Fork(NamedTuple):
     before: list[Entry]
     whole_parent: list[Entry]
     whole_ours: list[Entry]
+    #: When calls of ours went on that had been held back.
+    held: list[float]
 
 
 def is_connect(entry: Entry, *outcomes: str) -> bool:
@@ -379,35 +385,6 @@ def is_same_step(one: Entry, other: Entry, seconds: float) -> bool:
     return one[1:3] == other[1:3] and abs(one.seconds - other.seconds) <= seconds
 
 
-def ends_a_turn_later(fork: Fork) -> bool:
-    """A call that waits for the end of the application returns a turn or two later.
-
-    So does one that cancels it because a timeout has expired, and it cancels it later.
-    It is only about the instant at which such a call ends, with both classes.
-    """
-    parent, ours = fork.parent, fork.ours
-    # The application may have raised in that turn.
-    kinds = [it.what for it in fork.whole_ours if is_raise(it)]
-    raised = [f"raised {what[1]}" for what in kinds if isinstance(what, tuple)]
-    if parent.who[0] == "t" and is_same_step(parent, ours, 0):
-        outcomes = {parent.outcome, ours.outcome}  # of that call itself
-        is_end = name_of(parent) in ("wait", "disconnect")
-        return is_end and any(outcomes == {it, "returned None"} for it in raised)
-    ends = [
-        it
-        for it in fork.whole_parent
-        if is_same_step(it, it._replace(seconds=parent.seconds), AT_ONCE)
-        and (
-            name_of(it) in ("wait", "disconnect") or it.outcome == "raised TimeoutError"
-        )
-    ]
-    return any(
-        is_same_step(it, its, AT_ONCE) and its.outcome in (it.outcome, *raised)
-        for it in ends
-        for its in fork.whole_ours
-    )
-
-
 def ends_at_once(fork: Fork) -> bool:
     """A call ends as soon as the application has returned, although another one waits.
 
@@ -421,22 +398,17 @@ def ends_at_once(fork: Fork) -> bool:
     )
 
 
+def is_held_back(fork: Fork) -> bool:
+    """A call that Run.hold() holds back continues in another order within its turn."""
+    return any(abs(it - fork.ours.seconds) <= AT_ONCE for it in fork.held)
+
+
 def is_cancelled_in_any_order(fork: Fork) -> bool:
     """What is left when the event loop ends is a set, which asyncio cancels."""
     return any(
         it.who == "loop" and it.outcome.count(",")
         for it in fork.before[:-2]
         if it.what == "left"
-    )
-
-
-def is_cut_off_a_turn_later(fork: Fork) -> bool:
-    """A call would return a turn later, but the event loop ends in between."""
-    return any(
-        it.what == "left"
-        and "Run.attempt" in it.outcome
-        and abs(it.seconds - fork.parent.seconds) <= AT_ONCE
-        for it in fork.whole_ours + fork.whole_parent
     )
 
 
@@ -460,10 +432,9 @@ INTENDED = (
     explains_events,
     raises_at_once,
     ends_in_time,
-    ends_a_turn_later,
     ends_at_once,
+    is_held_back,
     is_cancelled_in_any_order,
-    is_cut_off_a_turn_later,
     adds_up_no_lateness,
 )
 
@@ -499,7 +470,7 @@ def compare_seen(parent: Seen, ours: Seen) -> Difference | None:
         if is_same(its, our):
             continue
         before = [*parent.log[:number], its, our]
-        fork = Fork(its, our, before, parent.log, ours.log)
+        fork = Fork(its, our, before, parent.log, ours.log, ours.held)
         if any(is_intended(fork) for is_intended in INTENDED):
             return None
         default = "order" if its.seconds == our.seconds else "time"
@@ -509,9 +480,6 @@ def compare_seen(parent: Seen, ours: Seen) -> Difference | None:
         return Difference(kind, "\n".join(map(str, lines)))
     less, more = parent.logged - ours.logged, ours.logged - parent.logged
     less -= ours.raised
-    # A gather() may be over when a call raises that returns a turn later.
-    late = (it.outcome for it in ours.log if it.outcome == "raised TimeoutError")
-    more -= Counter(f"{NEVER_RETRIEVED}: {it.split()[1]}" for it in late)
     if less or more:
         lines = [*ours.log, f"  only the parent logs {less}, only ours {more}"]
         return Difference((*less, "ours", *more), "\n".join(map(str, lines)))
