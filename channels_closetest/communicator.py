@@ -397,6 +397,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         application = self._application
         if application.task is None:
             return
+        timeout: float | None = 0
         try:
             if application.ending is None:
                 application.output_queue.own_loop()
@@ -406,13 +407,16 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                     await self.send_input(
                         disconnect_event(replay.servers[0], connection)
                     )
-                shutdown = Shutdown(self, self._scaled(SHUTDOWN_TIMEOUT))
-                await shutdown
-                if shutdown.is_cancelled:
-                    raise asyncio.CancelledError
+            timeout = self._scaled(SHUTDOWN_TIMEOUT)
         finally:
-            application.is_left = True
-            application.output_queue.wake()
+            shutdown = Shutdown(self, timeout)
+            try:
+                await shutdown
+            finally:
+                application.is_left = True
+                application.output_queue.wake()
+        if shutdown.is_cancelled:
+            raise asyncio.CancelledError
         application.assert_stopped()
 
     @explained
