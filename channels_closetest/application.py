@@ -206,7 +206,7 @@ class Shutdown:
     _timer: asyncio.Handle | None = None
     _attempts = 0
     #: What continues the call that waits.
-    _wake: Callable[[Shutdown], object] | None = None
+    _wake: Any = None
 
     def __init__(
         self, communicator: RecordingApplicationCommunicator, timeout: float | None
@@ -242,10 +242,9 @@ class Shutdown:
 
     def expire(self) -> None:
         """The timeout has expired."""
-        if not self._task.done():
+        self.is_late = self._task.done()
+        if not self.is_late:
             self._stop()
-        elif self._attempts == 0:
-            self.is_late = True
 
     def _stop(self) -> None:
         """Cancel the application, for the first time or again."""
@@ -276,8 +275,7 @@ class Shutdown:
             self._timer.cancel()
 
     def _ended(self, _: object = None) -> None:
-        if self._wake is not None:
-            self._wake(self)
+        self._wake(self)
 
     # What asyncio calls, and whoever looks at the future that a task waits for.
 
