@@ -294,7 +294,10 @@ class Shutdown:
         if self._task.done():
             return False  # asyncio then raises the CancelledError
         self.is_cancelled = True
-        self._stop()
+        if self._attempts == 0:
+            self._stop()
+        else:
+            self._task.cancel()  # anyio cancels in each turn
         return True
 
     def result(self) -> None:

@@ -185,6 +185,25 @@ async def test_there_is_a_frame_from_a_task_that_outlives_a_stopped_application(
 
 
 @both_classes
+async def test_an_application_may_take_as_many_cancellations_as_it_gets(
+    communicator_class: CommunicatorClass,
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(5):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(LONG)
+
+    communicator = communicator_class(application, "/")
+    communicator.future
+    call = asyncio.create_task(communicator.wait(LONG))
+    for _ in range(5):  # as anyio does
+        await asyncio.sleep(0)
+        call.cancel()
+    await asyncio.wait([call])
+    assert communicator.future.result() is None
+
+
+@both_classes
 async def test_receive_nothing_goes_on_if_another_reader_takes_the_frame(
     communicator_class: CommunicatorClass,
 ) -> None:
