@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, NamedTuple
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import asgiref.testing
 import channels.db
@@ -218,9 +218,14 @@ class Run:
     def do(self, key: Key, step: Step) -> Any:
         its = self.communicators
         match step:
-            case ("open", name, kind, steps):
+            case ("open", name, kind, steps, *how):
                 actor = self.actors[name] = Actor(self.add, name, kind, steps)
-                its[name] = self.cls(actor, "/ws/")
+                cls = self.overriding() if how == ["overridden"] else self.cls
+                it = its[name] = cls(actor, "/ws/")
+                if how == ["mocked"]:
+                    for method in ("send_input", "receive_output"):
+                        mock = AsyncMock(wraps=getattr(it, method))
+                        setattr(it, method, mock)
             case ("task", task, inner):
                 coroutine = self.attempt((*key, 0), inner)
                 self.tasks[task] = asyncio.create_task(coroutine)
@@ -245,6 +250,26 @@ class Run:
                 its[name].scope["communicator"] = its[name]
             case (method, name, *args):
                 return self.call(key, name, method, args)
+
+    def overriding(self) -> Any:
+        """Return a class whose methods log that they are called."""
+        add = self.add
+
+        class Overriding(self.cls):  # type: ignore[misc, name-defined]
+            async def send_input(self, message: Any) -> None:
+                add("class", "send_input")
+                await super().send_input(message)
+
+            async def receive_output(self, timeout: Any = 1) -> Any:
+                add("class", "receive_output")
+                await asyncio.sleep(0)
+                return await super().receive_output(timeout)
+
+            async def wait(self, timeout: Any = 1) -> None:
+                add("class", "wait")
+                await super().wait(timeout)
+
+        return Overriding
 
     async def call(self, key: Key, name: int, method: str, args: list[Any]) -> Any:
         communicator, actor = self.communicators[name], self.actors[name]

@@ -38,11 +38,13 @@ GRAMMAR: dict[str, Sequence[Any] | Callable[[Random], Any]] = {
     ),
     "<first>": (*[("accept",)] * 9, "<say>"),
     "<open>": (
-        ("asgi", (("receive",), "<first>", "<do>*")),
-        ("asgi", (("receive",), "<first>", "<do>*", ("echo",), "<do>*")),
-        ("async", ("<first>", "<do>*", ("echo",), "<do>*")),
-        ("async", ("<do>*", "<first>", "<do>*", ("echo",))),
+        ("asgi", (("receive",), "<first>", "<do>*"), "<how>"),
+        ("asgi", (("receive",), "<first>", "<do>*", ("echo",), "<do>*"), "<how>"),
+        ("async", ("<first>", "<do>*", ("echo",), "<do>*"), "<how>"),
+        ("async", ("<do>*", "<first>", "<do>*", ("echo",)), "<how>"),
     ),
+    #: What becomes of the communicator's own calls.
+    "<how>": (*["unchanged"] * 6, "overridden", "mocked"),
     # What a test does: calls of the communicator, and the rest.
     "<call>": (
         *[("receive_output", "<name>", "<timeout>")] * 4,
