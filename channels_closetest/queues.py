@@ -46,7 +46,7 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._is_of_test = direction == "receive"
         # Weakly: it holds exceptions, whose frames hold the queue.
         self._started = ref(started)
-        #: Who waits for events to be put, and for all else, each with its condition.
+        #: Who waits with a condition that an event may make true, and who reads.
         self._watchers: _Waiters = {}
         self._readers: _Waiters = {}
 
@@ -114,10 +114,10 @@ class RecordingQueue(asyncio.Queue[Any]):
     ) -> bool:
         """Wait until ``condition()`` is true; with ``reads``, or there is an event.
 
-        It is checked after every event and every ``wake()``. Events are for those that
-        read, also by ``get()``, in the order in which they wait. Return False if
-        ``timeout`` (in seconds, None for no limit) expires first. Raise
-        ``RuntimeError`` in any event loop but the application's. If this call is
+        It is checked after every ``wake()`` and, unless the call reads, every event.
+        Events are for those that read, also by ``get()``, in the order in which they
+        wait. Return False if ``timeout`` (in seconds, None for no limit) expires first.
+        Raise ``RuntimeError`` in any event loop but the application's. If this call is
         cancelled, nothing is lost.
         """
         if condition():
