@@ -184,7 +184,7 @@ class Application:
             raise AssertionError(format_suppressing(self.suppressing, has_stopped))
 
 
-class Shutdown:
+class Shutdown(asyncio.Future[None]):
     """Awaits the end of an application, and brings it about.
 
     When ``timeout`` (in seconds, None for no limit) has expired, or if the call that
@@ -193,16 +193,15 @@ class Shutdown:
     all, then it closes the coroutine. It raises ``AssertionError`` if even that does
     not end the application, and nothing that the application raises.
 
-    For asyncio it is like a future, so that it returns in the turn of the event loop in
-    which ``await task`` would, and learns of a cancellation before the application.
+    It is a future, so that it returns in the turn of the event loop in which ``await
+    task`` would, and learns of a cancellation before the application.
     """
 
-    #: Whether the call that waits has been cancelled.
-    is_cancelled = False
+    #: With what the call that waits has been cancelled.
+    cancelled_with: asyncio.CancelledError | None = None
     #: Whether the application had ended just before the timeout expired. The parent
     #: then drops what it has raised.
     is_late = False
-    _asyncio_future_blocking = False
     _timer: asyncio.Handle | None = None
     _attempts = 0
     #: What continues the call that waits.
@@ -211,8 +210,9 @@ class Shutdown:
     def __init__(
         self, communicator: RecordingApplicationCommunicator, timeout: float | None
     ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(loop=loop)
         self._application = application = communicator._application
-        self._loop = loop = asyncio.get_running_loop()
         self._call = application.calls.get(current_task(loop))
         if timeout is not None and timeout <= 0:
             self._timer = loop.call_soon(self.expire)
@@ -226,9 +226,11 @@ class Shutdown:
             self._cancel_timer()
             raise
 
-    def __await__(self) -> Generator[Shutdown, None, None]:
+    def __await__(self) -> Generator[Any, None, None]:
         task = self._task
         try:
+            if task is current_task():
+                yield from task  # a RuntimeError of asyncio
             if not task.done():
                 self._application.output_queue.own_loop()
                 self._asyncio_future_blocking = True
@@ -240,16 +242,22 @@ class Shutdown:
             # The handle that asyncio is running holds this.
             del self._application
 
+    __iter__ = __await__
+
     def expire(self) -> None:
         """The timeout has expired."""
         self.is_late = self._task.done()
-        if not self.is_late:
-            self._stop()
+        if self.is_late:
+            return
+        if self._attempts > MAX_CANCELLATIONS:
+            self._task.remove_done_callback(self._ended)
+            self._wake(self)
+        else:
+            self._cancel_application()
+            self._set_timer()
 
-    def _stop(self) -> None:
-        """Cancel the application, for the first time or again."""
+    def _cancel_application(self, message: object = None) -> None:
         application, task = self._application, self._task
-        self._cancel_timer()
         if self._attempts == 0:
             application.cancelled_by = self._call
             application.stuck = find_stuck(task, application.started)
@@ -262,19 +270,17 @@ class Shutdown:
             # RuntimeError if it ignores that, and whatever else it raises instead.
             with contextlib.suppress(Exception):
                 coroutine.close()
-        elif self._attempts > MAX_CANCELLATIONS:
-            task.remove_done_callback(self._ended)
-            self._ended()
-            return
-        task.cancel()
+        task.cancel(message)
         self._attempts += 1
-        self._timer = self._loop.call_later(SHUTDOWN_TIMEOUT, self.expire)
+
+    def _set_timer(self) -> None:
+        self._timer = self.get_loop().call_later(SHUTDOWN_TIMEOUT, self.expire)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _ended(self, _: object = None) -> None:
+    def _ended(self, _: object) -> None:
         self._wake(self)
 
     # What asyncio calls, and whoever looks at the future that a task waits for.
@@ -286,22 +292,27 @@ class Shutdown:
             self._wake, callback = callback, self._ended
         self._task.add_done_callback(callback, context=context)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
+    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
+        return self._task.remove_done_callback(callback)
+
+    def done(self) -> bool:
+        return self._task.done()
+
+    def result(self) -> None:
+        """There is none."""
 
     def cancel(self, msg: object = None) -> bool:
         """The call that waits is cancelled."""
         if self._task.done():
             return False  # asyncio then raises the CancelledError
-        self.is_cancelled = True
+        self.cancelled_with = asyncio.CancelledError(*([] if msg is None else [msg]))
         if self._attempts == 0:
-            self._stop()
+            self._cancel_application(msg)
         else:
-            self._task.cancel()  # anyio cancels in each turn
+            self._task.cancel(msg)  # anyio cancels in each turn
+        if self._timer is None:
+            self._set_timer()
         return True
-
-    def result(self) -> None:
-        """There is none."""
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -470,6 +481,5 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
                 future.result()
         except asyncio.CancelledError:
             pass
-        finally:
-            if future.done() and not future.cancelled():
-                future.exception()  # retrieved
+        if future.done() and not future.cancelled():
+            future.exception()  # retrieved

@@ -415,8 +415,8 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             finally:
                 application.is_left = True
                 application.output_queue.wake()
-        if shutdown.is_cancelled:
-            raise asyncio.CancelledError
+        if shutdown.cancelled_with is not None:
+            raise shutdown.cancelled_with
         application.assert_stopped()
 
     @explained
