@@ -33,7 +33,7 @@ from tests.helpers import (
 from tests.parent.applications import connected, echo, sending
 from tests.scripts import Boom
 from tests.tools.driver import channels_db
-from tests.virtual_time import EAGER
+from tests.virtual_time import EAGER, run
 
 
 def set_eager(is_eager: bool) -> None:
@@ -201,6 +201,46 @@ async def test_an_application_may_take_as_many_cancellations_as_it_gets(
         call.cancel()
     await asyncio.wait([call])
     assert communicator.future.result() is None
+
+
+async def cleaning_up(scope: Any, receive: Any, send: Any) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await scope.get("clean", asyncio.sleep)(LONG)
+
+
+@both_classes
+@pytest.mark.parametrize("name", ["wait", "disconnect"])
+async def test_a_crash_is_raised_through_a_cancel_scope_of_anyio(
+    communicator_class: CommunicatorClass, name: str
+) -> None:
+    communicator: Any = communicator_class(cleaning_up, "/")
+    communicator.scope["clean"] = None  # which cannot be called
+    with pytest.raises(TypeError), anyio.move_on_after(SHORT):
+        await getattr(communicator, name)(timeout=LONG)
+
+
+@both_classes
+def test_a_cancelled_call_still_expires(communicator_class: CommunicatorClass) -> None:
+    async def main() -> float:
+        call = asyncio.create_task(communicator_class(cleaning_up, "/").wait(0.2))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await call
+        return asyncio.get_running_loop().time()
+
+    assert run(main()) == pytest.approx(0.2, abs=0.01)
+
+
+@both_classes
+async def test_waiting_for_itself(communicator_class: CommunicatorClass) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await communicator.wait()
+
+    communicator = communicator_class(application, "/")
+    with pytest.raises(RuntimeError):
+        await communicator.wait(LONG)
 
 
 @both_classes

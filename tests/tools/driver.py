@@ -410,31 +410,9 @@ def is_same_step(one: Entry, other: Entry, seconds: float) -> bool:
     return one[1:3] == other[1:3] and abs(one.seconds - other.seconds) <= seconds
 
 
-def ends_at_once(fork: Fork) -> bool:
-    """A call ends as soon as the application has returned, although another one waits.
-
-    Where no other one does, Run.hold() holds the call back.
-    """
-    return any(it.what == ("returns",) for it in fork.before) and any(
-        is_same_step(it, fork.ours, math.inf)
-        and it.outcome == fork.ours.outcome
-        and it.seconds > fork.ours.seconds
-        for it in fork.whole_parent
-    )
-
-
 def is_held_back(fork: Fork) -> bool:
     """A call that Run.hold() holds back continues in another order within its turn."""
     return any(abs(it - fork.ours.seconds) <= AT_ONCE for it in fork.held)
-
-
-def is_cancelled_in_any_order(fork: Fork) -> bool:
-    """What is left when the event loop ends is a set, which asyncio cancels."""
-    return any(
-        it.who == "loop" and it.outcome.count(",")
-        for it in fork.before[:-2]
-        if it.what == "left"
-    )
 
 
 def adds_up_no_lateness(fork: Fork) -> bool:
@@ -457,9 +435,7 @@ INTENDED = (
     explains_events,
     raises_at_once,
     ends_in_time,
-    ends_at_once,
     is_held_back,
-    is_cancelled_in_any_order,
     adds_up_no_lateness,
 )
 
