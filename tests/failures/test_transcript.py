@@ -195,6 +195,19 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
             path="/",
         ),
     ),
+    "two faults": (
+        (accept(headers=[("a", "b")]),),
+        {"subprotocols": ["chat"], "servers": ["daphne"]},
+        transcript(
+            "-> connect subprotocols chat",
+            "<- accept headers [('a', 'b')]",
+            "!! accepted with headers that are not pairs of bytes: the client receives"
+            " no headers",
+            "!! accepted without any of the offered subprotocols: the client receives a"
+            " response that Chromium rejects",
+            sees="no response, then close code 1006",
+        ),
+    ),
     "denied": (
         (start(status=401, headers=[]), body(body=b"Not ", more_body=True), body()),
         {"servers": ["hypercorn"]},

@@ -111,17 +111,6 @@ def test_the_driver_finds_what_becomes_of_a_dropped_communicator(
     assert len(search([program], "plain", cls)) == 1
 
 
-def test_the_driver_finds_that_an_overridden_method_is_not_called() -> None:
-    class Different(Same):
-        async def send_to(self, text_data: Any = None, bytes_data: Any = None) -> None:
-            event = {"type": "websocket.receive", "text": text_data}
-            await Same.send_input(self, event)
-
-    opened, sent = ("open", 0, "asgi", (("accept",), ("echo",))), ("send_to", 0, "1")
-    assert search([(opened, sent)], "plain", Different) == []
-    assert len(search([((*opened, "overridden"), sent)], "plain", Different)) == 1
-
-
 def test_the_driver_prints_the_smallest_program() -> None:
     class Different(Same):
         async def wait(self, timeout: float | None = 1) -> None:

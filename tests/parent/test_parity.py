@@ -185,9 +185,7 @@ async def test_there_is_a_frame_from_a_task_that_outlives_a_stopped_application(
 
 
 @both_classes
-async def test_an_application_may_take_as_many_cancellations_as_it_gets(
-    communicator_class: CommunicatorClass,
-) -> None:
+async def test_many_cancellations(communicator_class: CommunicatorClass) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         for _ in range(5):
             with suppress(asyncio.CancelledError):
@@ -257,9 +255,7 @@ async def test_receive_nothing_goes_on_if_another_reader_takes_the_frame(
     assert await nothing is False
 
 
-async def test_a_call_ends_with_the_last_task_of_an_application_that_has_returned() -> (
-    None
-):
+async def test_a_call_ends_with_the_last_task_if_the_application_has_returned() -> None:
     communicator = RecordingWebsocketCommunicator(leaving_a_task, "/")
     await communicator.connect()
     assert await communicator.receive_from(LONG) == FRAME["text"]

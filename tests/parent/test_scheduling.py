@@ -10,6 +10,7 @@ from asgiref.typing import ASGI3Application
 from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.calls.timing import in_virtual_time
 from tests.events import ACCEPT, CLOSE, CONNECT, FRAME, JSON_FRAME
 from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes, hanging
 
@@ -56,6 +57,7 @@ CALLS: dict[str, tuple[Call, object]] = {
 @both_classes
 @pytest.mark.parametrize("how", ["create_task()", "call_soon()"])
 @pytest.mark.parametrize("name", CALLS)
+@in_virtual_time
 async def test_what_is_scheduled_before_an_event_has_run_when_a_call_returns(
     communicator_class: CommunicatorClass, how: str, name: str
 ) -> None:
