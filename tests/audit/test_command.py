@@ -82,7 +82,8 @@ def environment_of_command(path: Path) -> dict[str, str]:
     variables = environment()
     variables |= {name: os.environ[name] for name in os.environ if "COVERAGE" in name}
     variables["DJANGO_SETTINGS_MODULE"] = "example.settings"
-    variables["PYTHONDONTWRITEBYTECODE"] = "1"
+    # Where a test sees that nothing is left behind.
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(path)}
     # The console script of pytest does not put the working directory there.
     variables["PYTHONPATH"] += f"{os.pathsep}{path}"
     return variables
