@@ -79,8 +79,6 @@ class Seen(NamedTuple):
 
 #: Of two entries at the same time, after rounding.
 AT_ONCE = 2 * VirtualTime.LATENESS
-#: What asyncio logs of a task.
-NEVER_RETRIEVED = "Task exception was never retrieved"
 #: The end of a call that was cancelled.
 NEVER = math.inf, 0
 
@@ -180,7 +178,9 @@ class Run:
         )
         stalled = loop.run(self.perform())
         tasks = sorted(asyncio.all_tasks(loop), key=lambda it: f"{it.get_name():>20}")
-        left = sorted(getattr(it.get_coro(), "__qualname__", "") for it in tasks)
+        # Python 3.13.0 names all tasks of a task factory "None".
+        tasks.sort(key=coroutine_name)
+        left = [*map(coroutine_name, tasks)]
         self.add("loop", "stalled" if stalled else "left", str(left))
         for name, communicator in self.communicators.items():
             self.add("loop", name, state_of(communicator))
@@ -311,12 +311,16 @@ class Run:
         seconds, turn = self.parent.ends.get(key, NEVER)
         if future._exception is not None and seconds == math.inf:
             name = type(future._exception).__name__
-            self.raised[f"{NEVER_RETRIEVED}: {name}"] += 1
+            self.raised[f"Task exception was never retrieved: {name}"] += 1
         if seconds - self.loop.time() > 0.5e-3:
             await asyncio.sleep(seconds - self.loop.time())
             self.held.append(seconds)
         while self.loop.turn < turn:
             await asyncio.sleep(0)
+
+
+def coroutine_name(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", "")
 
 
 def drain(queue: Any) -> list[Any]:
@@ -381,7 +385,7 @@ def raises_at_once(fork: Fork) -> bool:
     raised: list[object]
     raised = [("raises", it.outcome.removeprefix("raised ")) for it in ours]
     if any(name_of(it) == "receive_nothing" for it in ours):
-        raised = [it.what for it in fork.before if is_raise(it)]
+        raised = [it.what for it in fork.before if name_of(it) == "raises"]
     return any(
         it.what in raised and any(later.who == it.who for later in fork.before[n + 1 :])
         for n, it in enumerate(fork.before)
@@ -399,10 +403,6 @@ def ends_in_time(fork: Fork) -> bool:
 
 def name_of(entry: Entry) -> object:
     return entry.what[0] if isinstance(entry.what, tuple) else entry.what
-
-
-def is_raise(entry: Entry) -> bool:
-    return name_of(entry) == "raises"
 
 
 def is_same_step(one: Entry, other: Entry, seconds: float) -> bool:
