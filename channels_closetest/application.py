@@ -237,6 +237,10 @@ class Shutdown(asyncio.Future[None]):
                 yield self
                 if not task.done():
                     self._application.assert_stopped()
+                elif task.cancelled():
+                    # Like "await task", or else the task keeps a reference cycle.
+                    with contextlib.suppress(asyncio.CancelledError):
+                        task.result()
         finally:
             self._cancel_timer()
             # The handle that asyncio is running holds this.
