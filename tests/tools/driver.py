@@ -314,7 +314,7 @@ class Run:
             self.raised[f"Task exception was never retrieved: {name}"] += 1
         if seconds - self.loop.time() > 0.5e-3:
             await asyncio.sleep(seconds - self.loop.time())
-            self.held.append(seconds)
+            self.held.append(round(seconds, 3))  # as in the log
         while self.loop.turn < turn:
             await asyncio.sleep(0)
 
