@@ -52,7 +52,7 @@ class Application:
     stuck: Stuck | None = None
     #: Where it was waiting after it had suppressed its cancellation.
     suppressing: StackSummary | None = None
-    #: Whether stop() has closed its coroutine.
+    #: Whether a call that waited for its end has closed its coroutine.
     is_forced = False
     #: The task of the test that has disconnected or called wait() last.
     left_by: ref[asyncio.Task[Any]] | None = None
@@ -245,8 +245,6 @@ class Shutdown(asyncio.Future[None]):
             self._cancel_timer()
             # The handle that asyncio is running holds this.
             del self._application
-
-    __iter__ = __await__
 
     def expire(self) -> None:
         """The timeout has expired."""

@@ -103,13 +103,14 @@ async def test_a_reader_ends_when_the_application_raises_at_the_disconnect() -> 
 # An application that returns while a task of its own still sends.
 
 
-async def leaving_a_task(scope: Any, receive: Any, send: Any) -> None:
-    async def send_later() -> None:
-        await asyncio.sleep(SHORT)
-        await send(FRAME)
+async def send_later(send: Any) -> None:
+    await asyncio.sleep(SHORT)
+    await send(FRAME)
 
+
+async def leaving_a_task(scope: Any, receive: Any, send: Any) -> None:
     await receive()
-    scope["task"] = asyncio.create_task(send_later())
+    scope["task"] = asyncio.create_task(send_later(send))
     await send(ACCEPT)
 
 
@@ -124,11 +125,7 @@ async def sending_soon(scope: Any, receive: Any, send: Any) -> None:
 
 async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
     async def start() -> None:
-        scope["inner"] = asyncio.create_task(send_later())
-
-    async def send_later() -> None:
-        await asyncio.sleep(SHORT)
-        await send(FRAME)
+        scope["inner"] = asyncio.create_task(send_later(send))
 
     await receive()
     scope["outer"] = asyncio.create_task(start())
@@ -138,11 +135,7 @@ async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
 async def starting_a_task_later(scope: Any, receive: Any, send: Any) -> None:
     async def start() -> None:
         await asyncio.sleep(SHORT)
-        scope["inner"] = asyncio.create_task(send_later())
-
-    async def send_later() -> None:
-        await asyncio.sleep(SHORT)
-        await send(FRAME)
+        scope["inner"] = asyncio.create_task(send_later(send))
 
     await receive()
     scope["outer"] = asyncio.create_task(start())
