@@ -13,7 +13,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.calls.timing import ENDING, RECEIVING, call, in_virtual_time
 from tests.events import ACCEPT, BODY, CLOSE, CONNECT, DENIAL, DISCONNECT
-from tests.helpers import each_consumer, hanging
+from tests.helpers import client, each_consumer, failure, hanging
 from tests.scripts import Boom, Kind, Script, scripted
 
 Arrive = Callable[[RecordingWebsocketCommunicator], Awaitable[object]]
@@ -225,7 +225,7 @@ async def test_a_block_that_is_cancelled_while_it_ends_leaves_no_task(
     # It waits for the application, and after each second it cancels that.
     await asyncio.sleep(moment + 0.5)
     for _ in range(times):
-        block.task.cancel()
+        block.task.cancel("why")
         await asyncio.sleep(0.01)
     await asyncio.wait([block.task])
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -233,7 +233,17 @@ async def test_a_block_that_is_cancelled_while_it_ends_leaves_no_task(
     if body == "raises":
         assert block.task.exception() is block.error
     else:
-        assert block.task.cancelled()
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            block.task.result()
+
+
+@in_virtual_time
+async def test_the_end_of_a_block_ends_the_calls_of_other_tasks() -> None:
+    async with client(ACCEPT) as it:
+        await it.connect()
+        reader = asyncio.create_task(it.receive_output(None))
+        await asyncio.sleep(0)
+    assert isinstance(await failure(reader), asyncio.TimeoutError)
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

@@ -11,14 +11,7 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, DISCONNECT
-from tests.helpers import (
-    LONG,
-    SHORT,
-    CommunicatorClass,
-    both_classes,
-    failure,
-    only_note,
-)
+from tests.helpers import LONG, SHORT, CommunicatorClass, failure, only_note
 from tests.hostile import HOSTILE
 from tests.parent.applications import sending
 
@@ -262,17 +255,3 @@ async def test_an_application_may_hold_any_object_or_none_yet(
     error = await failure(communicator.receive_output(SHORT))
     assert type(error) is TimeoutError
     assert only_note(error).startswith("Transcript: /ws/\n")
-
-
-@pytest.mark.parametrize("name", ["connect", "wait", "receive_output"])
-@both_classes
-async def test_an_application_that_cannot_be_called(
-    communicator_class: CommunicatorClass, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def application(scope: object) -> None: ...
-
-    communicator = communicator_class(application, "/")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="positional argument"):
-        await getattr(communicator, name)(timeout=0)
-    await asyncio.sleep(0)
-    assert not caplog.records

@@ -123,30 +123,25 @@ async def sending_soon(scope: Any, receive: Any, send: Any) -> None:
     asyncio.get_running_loop().call_soon(start)
 
 
-async def starting_a_task_at_once(scope: Any, receive: Any, send: Any) -> None:
-    async def start() -> None:
-        scope["inner"] = asyncio.create_task(send_later(send))
+def starting_a_task(*pauses: float) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def start() -> None:
+            for pause in pauses:
+                await asyncio.sleep(pause)
+            scope["inner"] = asyncio.create_task(send_later(send))
 
-    await receive()
-    scope["outer"] = asyncio.create_task(start())
-    await send(ACCEPT)
+        await receive()
+        scope["outer"] = asyncio.create_task(start())
+        await send(ACCEPT)
 
-
-async def starting_a_task_later(scope: Any, receive: Any, send: Any) -> None:
-    async def start() -> None:
-        await asyncio.sleep(SHORT)
-        scope["inner"] = asyncio.create_task(send_later(send))
-
-    await receive()
-    scope["outer"] = asyncio.create_task(start())
-    await send(ACCEPT)
+    return application
 
 
 @both_classes
 @pytest.mark.parametrize("is_eager", [False, True])
 @pytest.mark.parametrize(
     "application",
-    [leaving_a_task, sending_soon, starting_a_task_at_once, starting_a_task_later],
+    [leaving_a_task, sending_soon, starting_a_task(), starting_a_task(SHORT)],
 )
 @pytest.mark.parametrize(
     ("name", "expected"), [("receive_output", FRAME), ("receive_nothing", False)]
@@ -180,18 +175,31 @@ async def test_there_is_a_frame_from_a_task_that_outlives_a_stopped_application(
 @both_classes
 async def test_many_cancellations(communicator_class: CommunicatorClass) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        for _ in range(5):
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(LONG)
+        for number in range(5):
+            error = await failure(asyncio.sleep(LONG))
+            assert error.args == (number,)
 
     communicator = communicator_class(application, "/")
     communicator.future
     call = asyncio.create_task(communicator.wait(LONG))
-    for _ in range(5):  # as anyio does
+    for number in range(5):  # as anyio does
         await asyncio.sleep(0)
-        call.cancel()
+        call.cancel(number)
     await asyncio.wait([call])
     assert communicator.future.result() is None
+
+
+@pytest.mark.parametrize("name", ["connect", "wait", "receive_output"])
+@both_classes
+async def test_an_application_that_cannot_be_called(
+    communicator_class: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def application(scope: object) -> None: ...
+
+    with pytest.raises(TypeError, match="positional argument"):
+        await getattr(communicator_class(application, "/"), name)(timeout=0)
+    await asyncio.sleep(0)
+    assert not caplog.records
 
 
 async def cleaning_up(scope: Any, receive: Any, send: Any) -> None:
@@ -235,9 +243,7 @@ async def test_waiting_for_itself(communicator_class: CommunicatorClass) -> None
 
 
 @both_classes
-async def test_receive_nothing_goes_on_if_another_reader_takes_the_frame(
-    communicator_class: CommunicatorClass,
-) -> None:
+async def test_receive_nothing_goes_on(communicator_class: CommunicatorClass) -> None:
     communicator = await connected(communicator_class, echo)
     await communicator.send_to("a")
     reader = asyncio.create_task(communicator.receive_from(LONG))
@@ -299,7 +305,9 @@ async def test_an_event_is_for_the_reader_that_waits_first_and_is_not_cancelled(
 @both_classes
 @pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "timed out"])
 async def test_wait_returns_if_the_application_raises_just_before(
-    communicator_class: CommunicatorClass, is_cancelled: bool
+    communicator_class: CommunicatorClass,
+    is_cancelled: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await returning(scope, receive, send)
@@ -317,7 +325,10 @@ async def test_wait_returns_if_the_application_raises_just_before(
     else:
         await communicator.send_to("raise")
         await communicator.wait(0)
-    assert isinstance(communicator.future.exception(), Boom)
+    assert isinstance(communicator.future._exception, Boom)
+    del communicator
+    gc.collect()
+    assert not caplog.records  # although nobody has retrieved it
 
 
 class WithoutSending(RecordingWebsocketCommunicator):
