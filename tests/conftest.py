@@ -1,3 +1,4 @@
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,3 +18,11 @@ async def _wait_for_threads() -> AsyncIterator[None]:
     """
     yield
     await sync_to_async(lambda: None)()
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the test itself logs: asyncio also logs what earlier tests have left."""
+    gc.collect()
+    caplog.clear()
+    return caplog
