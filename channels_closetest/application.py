@@ -184,85 +184,72 @@ class Application:
             raise AssertionError(format_suppressing(self.suppressing, has_stopped))
 
 
-class Shutdown(asyncio.Future[None]):
-    """Awaits the end of an application, and brings it about.
+class Shutdown:
+    """Sees that ``await task`` ends, where a call waits for the end of an application.
 
-    When ``timeout`` (in seconds, None for no limit) has expired, or if the call that
-    waits is cancelled, it cancels the application. If that suppresses its cancellation,
-    it does so again ``SHUTDOWN_TIMEOUT`` seconds later, ``MAX_CANCELLATIONS`` times in
-    all, then it closes the coroutine. It raises ``AssertionError`` if even that does
-    not end the application, and nothing that the application raises.
+    When ``timeout`` (in seconds, None for no limit) has expired, it cancels the
+    application; if the call that waits is cancelled, asyncio does. If the application
+    suppresses that, it is cancelled again each ``SHUTDOWN_TIMEOUT`` seconds,
+    ``MAX_CANCELLATIONS`` times in all, then its coroutine is closed. If even that does
+    not end it, ``await task`` raises ``AssertionError``.
 
-    It is a future, so that it returns in the turn of the event loop in which ``await
-    task`` would, and learns of a cancellation before the application.
+    The call waits for the task itself, so that it returns in the parent's turn of the
+    event loop, and raises what the application raises, but no ``CancelledError``.
     """
 
     #: With what the call that waits has been cancelled.
-    cancelled_with: asyncio.CancelledError | None = None
-    #: Whether the application had ended just before the timeout expired. The parent
-    #: then drops what it has raised.
-    is_late = False
-    _timer: asyncio.Handle | None = None
+    cancelled_with: BaseException | None = None
+    #: How often it has cancelled the application.
     _attempts = 0
-    #: What continues the call that waits.
-    _wake: Any = None
+    #: Whether the timeout expired just after the application had ended. The parent then
+    #: drops what that has raised.
+    _is_late = False
 
     def __init__(
         self, communicator: RecordingApplicationCommunicator, timeout: float | None
     ) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(loop=loop)
         self._application = application = communicator._application
-        self._call = application.calls.get(current_task(loop))
+        if application.task is not None and application.ending is None:
+            application.output_queue.own_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._waiter: Any = current_task(loop)
+        self._call = application.calls.get(self._waiter)
+        self._cancelled_before = self._waiter.cancelling()
+        # The clock of the event loop, because that of the test may be frozen.
+        self._deadline = math.inf if timeout is None else loop.time() + timeout
+        self._timer: asyncio.Handle
         if timeout is not None and timeout <= 0:
+            # If the application starts here, its first step comes after that.
             self._timer = loop.call_soon(self.expire)
-        elif timeout is not None:
-            # The clock of the event loop, because that of the test may be frozen.
-            self._timer = loop.call_at(loop.time() + timeout, self.expire)
-        # If it starts here, its first step comes after a timeout of 0.
-        try:
-            self._task = communicator.future
-        except BaseException:
-            self._cancel_timer()
-            raise
-
-    def __await__(self) -> Generator[Any, None, None]:
-        task = self._task
-        try:
-            if task is current_task():
-                yield from task  # a RuntimeError of asyncio
-            if not task.done():
-                self._application.output_queue.own_loop()
-                self._asyncio_future_blocking = True
-                yield self
-                if not task.done():
-                    self._application.assert_stopped()
-                elif task.cancelled():
-                    # Like "await task", or else the task keeps a reference cycle.
-                    with contextlib.suppress(asyncio.CancelledError):
-                        task.result()
-        finally:
-            self._cancel_timer()
-            # The handle that asyncio is running holds this.
-            del self._application
-
-    def expire(self) -> None:
-        """The timeout has expired."""
-        self.is_late = self._task.done()
-        if self.is_late:
-            return
-        if self._attempts > MAX_CANCELLATIONS:
-            self._task.remove_done_callback(self._ended)
-            self._wake(self)
         else:
-            self._cancel_application()
             self._set_timer()
 
-    def _cancel_application(self, message: object = None) -> None:
-        application, task = self._application, self._task
+    def _set_timer(self) -> None:
+        """Look again when the timeout expires, or after a while."""
+        later = self._loop.time() + SHUTDOWN_TIMEOUT
+        if self._deadline <= later and not self._attempts:
+            self._timer = self._loop.call_at(self._deadline, self.expire)
+        else:
+            self._timer = self._loop.call_at(later, self._look)
+
+    def _look(self) -> None:
+        if self._attempts or self._is_waiter_cancelled():
+            self.expire()
+        else:
+            self._set_timer()
+
+    def _is_waiter_cancelled(self) -> bool:
+        return bool(self._waiter.cancelling() > self._cancelled_before)
+
+    def expire(self) -> None:
+        """Cancel the application."""
+        application, task = self._application, self._application.task
+        if task is None or task.done():
+            self._is_late = True
+            return
         if self._attempts == 0:
-            application.cancelled_by = self._call
             application.stuck = find_stuck(task, application.started)
+            application.cancelled_by = self._call
         elif self._attempts == 1:
             application.suppressing = find_stack(task)
         elif self._attempts == MAX_CANCELLATIONS:
@@ -272,49 +259,40 @@ class Shutdown(asyncio.Future[None]):
             # RuntimeError if it ignores that, and whatever else it raises instead.
             with contextlib.suppress(Exception):
                 coroutine.close()
-        task.cancel(message)
+        elif self._attempts > MAX_CANCELLATIONS:
+            return self._give_up(task)
+        task.cancel()
         self._attempts += 1
+        self._timer.cancel()
+        self._set_timer()
 
-    def _set_timer(self) -> None:
-        self._timer = self.get_loop().call_later(SHUTDOWN_TIMEOUT, self.expire)
+    def _give_up(self, task: Any) -> None:
+        """Wake the call that waits, although the task has not ended."""
+        text = format_suppressing(self._application.suppressing, has_stopped=False)
+        failed = self._loop.create_future()
+        failed.set_exception(AssertionError(text))
+        for callback, context in task._callbacks:
+            if getattr(callback, "__self__", None) is self._waiter:
+                task.remove_done_callback(callback)
+                failed.add_done_callback(callback, context=context)
 
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def __enter__(self) -> Self:
+        return self
 
-    def _ended(self, _: object) -> None:
-        self._wake(self)
-
-    # What asyncio calls, and whoever looks at the future that a task waits for.
-
-    def add_done_callback(
-        self, callback: Callable[[Any], object], *, context: Context | None = None
-    ) -> None:
-        if self._wake is None:
-            self._wake, callback = callback, self._ended
-        self._task.add_done_callback(callback, context=context)
-
-    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
-        return self._task.remove_done_callback(callback)
-
-    def done(self) -> bool:
-        return self._task.done()
-
-    def result(self) -> None:
-        """There is none."""
-
-    def cancel(self, msg: object = None) -> bool:
-        """The call that waits is cancelled."""
-        if self._task.done():
-            return False  # asyncio then raises the CancelledError
-        self.cancelled_with = asyncio.CancelledError(*([] if msg is None else [msg]))
-        if self._attempts == 0:
-            self._cancel_application(msg)
-        else:
-            self._task.cancel(msg)  # anyio cancels in each turn
-        if self._timer is None:
-            self._set_timer()
-        return True
+    def __exit__(
+        self, cls: type | None, error: BaseException | None, traceback: object
+    ) -> bool:
+        self._timer.cancel()
+        application, task = self._application, self._application.task
+        is_cancellation = cls is not None and issubclass(cls, asyncio.CancelledError)
+        if self._is_waiter_cancelled():
+            self.cancelled_with = error if is_cancellation else asyncio.CancelledError()
+            if application.is_cancelled and application.cancelled_by is None:
+                application.cancelled_by = self._call
+        has_ended = task is not None and task.done()
+        # The handle that asyncio is running holds this.
+        del self._application, self._waiter
+        return is_cancellation or has_ended and (self._is_late or application.is_forced)
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -419,10 +397,9 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             in_time = await application.wait_for_output(None, seconds)
             if not in_time and application.ending is None:
                 # The parent does not let go either if this call is cancelled meanwhile.
-                with contextlib.suppress(asyncio.CancelledError):
-                    shutdown = Shutdown(self, None)
+                with Shutdown(self, None) as shutdown:
                     shutdown.expire()
-                    await shutdown
+                    await self.future
                 if application.is_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():
@@ -474,14 +451,6 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         """
         application = self._application
         application.leave()
-        shutdown = Shutdown(self, self._scaled(timeout))
-        future = self.future
-        try:
-            await shutdown
-            application.assert_stopped()
-            if not shutdown.is_late:
-                future.result()
-        except asyncio.CancelledError:
-            pass
-        if future.done() and not future.cancelled():
-            future.exception()  # retrieved
+        with Shutdown(self, self._scaled(timeout)):
+            await self.future
+        application.assert_stopped()

@@ -411,7 +411,12 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         finally:
             shutdown = Shutdown(self, timeout)
             try:
-                await shutdown
+                with shutdown:
+                    await application.task
+            except BaseException:
+                if not application.task.done():
+                    raise
+                # __look_back() raises what the application has raised.
             finally:
                 application.is_left = True
                 application.output_queue.wake()
