@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextvars import Context
 from functools import partial
 from traceback import StackSummary
-from typing import Any, Self
+from typing import Any, Self, cast
 from weakref import ref
 
 from channels.testing import ApplicationCommunicator
@@ -191,10 +191,11 @@ class Shutdown:
     application; if the call that waits is cancelled, asyncio does. If the application
     suppresses that, it is cancelled again each ``SHUTDOWN_TIMEOUT`` seconds,
     ``MAX_CANCELLATIONS`` times in all, then its coroutine is closed. If even that does
-    not end it, ``await task`` raises ``AssertionError``.
+    not end it, ``await task`` returns all the same.
 
     The call waits for the task itself, so that it returns in the parent's turn of the
-    event loop, and raises what the application raises, but no ``CancelledError``.
+    event loop, and raises what the application raises, but no ``CancelledError``, and
+    nothing if the application was forced to end.
     """
 
     #: With what the call that waits has been cancelled.
@@ -204,20 +205,17 @@ class Shutdown:
     #: Whether the timeout expired just after the application had ended. The parent then
     #: drops what that has raised.
     _is_late = False
+    _timer: asyncio.Handle
 
-    def __init__(
-        self, communicator: RecordingApplicationCommunicator, timeout: float | None
-    ) -> None:
-        self._application = application = communicator._application
+    def __init__(self, application: Application, timeout: float | None) -> None:
         if application.task is not None and application.ending is None:
             application.output_queue.own_loop()
+        self._application = application
         self._loop = loop = asyncio.get_running_loop()
-        self._waiter: Any = current_task(loop)
-        self._call = application.calls.get(self._waiter)
+        self._waiter = cast(Any, current_task(loop))
         self._cancelled_before = self._waiter.cancelling()
         # The clock of the event loop, because that of the test may be frozen.
         self._deadline = math.inf if timeout is None else loop.time() + timeout
-        self._timer: asyncio.Handle
         if timeout is not None and timeout <= 0:
             # If the application starts here, its first step comes after that.
             self._timer = loop.call_soon(self.expire)
@@ -243,13 +241,14 @@ class Shutdown:
 
     def expire(self) -> None:
         """Cancel the application."""
+        self._timer.cancel()
         application, task = self._application, self._application.task
         if task is None or task.done():
             self._is_late = True
             return
         if self._attempts == 0:
             application.stuck = find_stuck(task, application.started)
-            application.cancelled_by = self._call
+            application.cancelled_by = application.calls.get(self._waiter)
         elif self._attempts == 1:
             application.suppressing = find_stack(task)
         elif self._attempts == MAX_CANCELLATIONS:
@@ -263,18 +262,16 @@ class Shutdown:
             return self._give_up(task)
         task.cancel()
         self._attempts += 1
-        self._timer.cancel()
         self._set_timer()
 
     def _give_up(self, task: Any) -> None:
         """Wake the call that waits, although the task has not ended."""
-        text = format_suppressing(self._application.suppressing, has_stopped=False)
-        failed = self._loop.create_future()
-        failed.set_exception(AssertionError(text))
+        ended = self._loop.create_future()
+        ended.cancel()
         for callback, context in task._callbacks:
             if getattr(callback, "__self__", None) is self._waiter:
                 task.remove_done_callback(callback)
-                failed.add_done_callback(callback, context=context)
+                ended.add_done_callback(callback, context=context)
 
     def __enter__(self) -> Self:
         return self
@@ -283,16 +280,12 @@ class Shutdown:
         self, cls: type | None, error: BaseException | None, traceback: object
     ) -> bool:
         self._timer.cancel()
-        application, task = self._application, self._application.task
         is_cancellation = cls is not None and issubclass(cls, asyncio.CancelledError)
         if self._is_waiter_cancelled():
             self.cancelled_with = error if is_cancellation else asyncio.CancelledError()
-            if application.is_cancelled and application.cancelled_by is None:
-                application.cancelled_by = self._call
-        has_ended = task is not None and task.done()
-        # The handle that asyncio is running holds this.
-        del self._application, self._waiter
-        return is_cancellation or has_ended and (self._is_late or application.is_forced)
+        # A task that fails holds frames, and they hold this.
+        del self._waiter
+        return is_cancellation or self._is_late or self._application.is_forced
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -397,9 +390,11 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             in_time = await application.wait_for_output(None, seconds)
             if not in_time and application.ending is None:
                 # The parent does not let go either if this call is cancelled meanwhile.
-                with Shutdown(self, None) as shutdown:
+                with Shutdown(application, None) as shutdown:
                     shutdown.expire()
                     await self.future
+                if application.ending is None:
+                    application.assert_stopped()
                 if application.is_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():
@@ -451,6 +446,6 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         """
         application = self._application
         application.leave()
-        with Shutdown(self, self._scaled(timeout)):
+        with Shutdown(application, self._scaled(timeout)):
             await self.future
         application.assert_stopped()

@@ -409,7 +409,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                     )
             timeout = self._scaled(SHUTDOWN_TIMEOUT)
         finally:
-            shutdown = Shutdown(self, timeout)
+            shutdown = Shutdown(application, timeout)
             try:
                 with shutdown:
                     await application.task
