@@ -64,9 +64,8 @@ class Application:
     def __init__(self, communicator: RecordingApplicationCommunicator) -> None:
         #: The outermost calls in progress, by their tasks.
         self.calls: dict[asyncio.Task[Any] | None, Call] = {}
-        self.conversation = Conversation()
+        self.conversation = recording = Conversation()
         self.started = started = StartedTasks(communicator)
-        recording = self.conversation.recording
         self.input_queue = RecordingQueue(recording, "receive", started)
         self.output_queue = RecordingQueue(recording, "send", started)
 
@@ -95,7 +94,7 @@ class Application:
         task = self.task
         if task is None or not task.done():
             return None
-        recording = self.conversation.recording
+        recording = self.conversation
         if recording.ending is None:
             self.started.leave(task)
             outcome: Outcome = "returned"

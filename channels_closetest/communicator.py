@@ -187,22 +187,22 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
 
         If it is cancelled, the application goes on running and no frame is lost.
         """
-        conversation = self._application.conversation
-        recording, queue = conversation.recording, self._application.output_queue
+        application = self._application
+        conversation, queue = application.conversation, application.output_queue
         conversation.begin_to_keep(queue.taken_count)
         remaining = self.__remaining(timeout)
         while True:
             if queue.empty():
-                if recording.close is not None:
-                    return close_code(recording.close)
-                if recording.denial_response is not None:
-                    raise AssertionError(format_denied(recording.denial_response))
+                if conversation.close is not None:
+                    return close_code(conversation.close)
+                if conversation.denial_response is not None:
+                    raise AssertionError(format_denied(conversation.denial_response))
             event = await self.receive_output(next(remaining))
             if event_type(event) == "websocket.send":
                 conversation.keep(event)
             elif event_type(event) == "websocket.close":
                 # The first close counts. There is none if a subclass made it up.
-                return close_code(recording.close or event)
+                return close_code(conversation.close or event)
 
     @explained
     async def receive_until(
@@ -427,6 +427,5 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
     @explained
     async def __look_back(self) -> None:
         self._application.raise_unseen()
-        recording = self._application.conversation.recording
-        if "websocket.connect" not in recording.sent_by_test():
+        if "websocket.connect" not in self._application.conversation.sent_by_test():
             self.__warn_of_first("websocket.receive")

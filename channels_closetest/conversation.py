@@ -10,7 +10,7 @@ from .servers.connection import client_of
 from .servers.replay import Replay
 
 
-class Conversation:
+class Conversation(Recording):
     """The recording of a conversation, its replay, and what calls have done with it."""
 
     #: Whether a call has raised what the application has raised.
@@ -23,7 +23,7 @@ class Conversation:
     failed_findings = 0
 
     def __init__(self) -> None:
-        self.recording = Recording()
+        super().__init__()
         #: The payloads of data frames that connect() and wait_closed() have read past.
         self.pre_close_messages: list[Any] = []
 
@@ -41,10 +41,10 @@ class Conversation:
         Each event is replayed once, as long as neither the servers change nor the
         request.
         """
-        client, records = client_of(scope), self.recording.records
+        client, records = client_of(scope), self.records
         replay = self._replay
         if replay is None or (servers, client) != (replay.servers, replay.client):
             self._replay = replay = Replay(servers, client)
         until = len(records) if until is None else until
-        replay.advance(records, until, self.recording.ending)
+        replay.advance(records, until, self.ending)
         return replay

@@ -96,7 +96,7 @@ def _failure(application: Application, call: Call) -> Failure:
     loop = application.loop
     return Failure(
         call,
-        conversation.recording,
+        conversation,
         events=queue.taken_count - conversation.taken_before,
         frames=len(conversation.pre_close_messages) - conversation.kept_before,
         queued=queue.qsize(),
@@ -144,7 +144,7 @@ def warn_of_first(communicator: RecordingApplicationCommunicator, kind: str) -> 
     which sends the event. A stacklevel is wrong where a subclass overrides
     ``connect()``, and where a task of its own runs it.
     """
-    records = communicator._application.conversation.recording.records
+    records = communicator._application.conversation.records
     types = (event_type(event) for _, event, *_ in records)
     position = next((n for n, it in enumerate(types) if it == kind), None)
     if position is None:
@@ -208,7 +208,7 @@ def transcript_of(
     application, scope = communicator._application, vars(communicator).get("scope")
     running = application.started.running() if application.ending is not None else []
     stuck, crash = application.stuck, application.crash
-    records, hint = application.conversation.recording.records, ""
+    records, hint = application.conversation.records, ""
     if exception is not None and (crash is None or exception is not crash.exception):
         hint = format_sender(exception, records)
     about = About(
@@ -221,4 +221,4 @@ def transcript_of(
         None if stuck is None else stuck.place,
         hint,
     )
-    return Transcript(application.conversation.recording, about)
+    return Transcript(application.conversation, about)

@@ -113,6 +113,8 @@ class Recording:
     #: None until the application has ended.
     ending: Ending | None = None
     _start = 0.0
+    #: How many records have been searched for answers.
+    _searched = 0
 
     def __init__(self) -> None:
         #: When it was made, on the clock of now().
@@ -131,10 +133,8 @@ class Recording:
         now = self.now()
         if not self.records:
             self._start = now
-        copy = _copy_event(event)
-        self.records.append((direction, copy, now - self._start, place, task))
-        if direction == "send" and event_type(copy) in _ANSWERS:
-            self._answers.append(copy)
+        seconds = now - self._start
+        self.records.append((direction, _copy_event(event), seconds, place, task))
 
     def end(self, outcome: Outcome) -> None:
         seconds = self.now() - self._start if self.records else 0.0
@@ -198,6 +198,10 @@ class Recording:
 
     def _sent(self, *types: str) -> list[Mapping[str, Any]]:
         """Return the answers of these types that the application has sent."""
+        new = self.records[self._searched :]
+        self._searched += len(new)
+        sent = (event for direction, event, *_ in new if direction == "send")
+        self._answers += [event for event in sent if event_type(event) in _ANSWERS]
         return [event for event in self._answers if event_type(event) in types]
 
 

@@ -51,7 +51,7 @@ class RecordedCommunicator(RecordingApplicationCommunicator):
         test has received it. 1000 if the event has no code (ASGI, "Close - send
         event").
         """
-        close = self._application.conversation.recording.close
+        close = self._application.conversation.close
         return None if close is None else close_code(close)
 
     @_Recorded
@@ -60,7 +60,7 @@ class RecordedCommunicator(RecordingApplicationCommunicator):
 
         Set together with ``close_code``. ``""`` if the event has no reason.
         """
-        close = self._application.conversation.recording.close
+        close = self._application.conversation.close
         return None if close is None else close_reason(close)
 
     @_Recorded
@@ -70,7 +70,7 @@ class RecordedCommunicator(RecordingApplicationCommunicator):
         None unless it has used the ASGI extension ``websocket.http.response``. The body
         is as much of it as has been sent.
         """
-        return self._application.conversation.recording.denial_response
+        return self._application.conversation.denial_response
 
     @_Recorded
     def transcript(self) -> Transcript:
@@ -117,7 +117,7 @@ class RecordedCommunicator(RecordingApplicationCommunicator):
         status = "not started" if application.task is None else "running"
         if ending is not None:
             status = "cancelled" if ending.outcome.startswith("cancelled") else "ended"
-        progress = ", ".join([*format_progress(conversation.recording), status])
+        progress = ", ".join([*format_progress(conversation), status])
         return (
             f"<{type(self).__name__} {format_path(vars(self).get('scope'))}:"
             f" {progress}, pre_close_messages: {len(conversation.pre_close_messages)}>"

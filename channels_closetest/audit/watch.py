@@ -69,7 +69,7 @@ class _Watched:
         self._audit, self.test = audit, audit.test
         self._communicator, self.application = ref(communicator), ref(application)
         self.queue = ref(application.output_queue)
-        self.recording = application.conversation.recording
+        self.recording = application.conversation
         scope = vars(communicator).get("scope")
         servers = known_servers(audit.report.servers or communicator.servers)
         self._about = About(format_path(scope), servers, client_of(scope))

@@ -152,7 +152,7 @@ async def predict(server: Server, case: Case) -> Prediction:
     if server != "daphne":
         communicator.scope["extensions"] = {EXTENSION: {}}
     await communicator.send_input(CONNECT)
-    recording = communicator._application.conversation.recording
+    recording = communicator._application.conversation
     try:
         if case.path:
             while communicator.client_view.close_code is None:
