@@ -27,6 +27,8 @@ from .text.values import format_path
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _HERE = os.path.dirname(__file__)
+#: The methods that send something. Looking for the line takes a while.
+_SENDING = {"connect", "send_input", "send_to", "send_json_to", "disconnect"}
 
 
 def explained(method: _Method) -> _Method:
@@ -35,6 +37,8 @@ def explained(method: _Method) -> _Method:
     Where an explained method calls another one, only the outermost does either. Calls
     are kept by their task, because two tasks may use one communicator.
     """
+
+    sends = method.__name__ in _SENDING
 
     @functools.wraps(method)
     async def call(
@@ -46,7 +50,7 @@ def explained(method: _Method) -> _Method:
         calls, task = application.calls, current_task(application.loop)
         if task in calls:
             return await method(self, *args, **kwargs)
-        place = find_sender(sys._getframe(1), is_test=True)
+        place = find_sender(sys._getframe(1), is_test=True) if sends else None
         calls[task] = this = Call(method, args, kwargs, self.timeout_factor, place)
         try:
             if self.servers is not SERVERS:
