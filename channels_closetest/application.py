@@ -419,21 +419,11 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         if queue.loop is not loop:
             # The parent, which sleeps, may be called in any event loop.
             return bool(await super().receive_nothing(timeout, interval))
-        if timeout > 0 and queue.empty():
-            # The parent looks once an interval: the last time when the timeout has
-            # passed, and before only after the whole of a burst.
-            start, interval = loop.time(), max(interval, 0.0)
-            last = math.ceil(timeout / interval) * interval if interval else timeout
-            left = last
-            # Another task of the test may read what comes before the next look.
-            while queue.empty() and left > 0:
-                await application.wait_for_output(queue.qsize, left)
-                if not interval or queue.empty():
-                    break
-                elapsed = loop.time() - start
-                rest = -elapsed % interval if elapsed else interval
-                await queue.wait_until(lambda: False, rest)
-                left = last - (loop.time() - start)
+        start, has_ended = loop.time(), False
+        while queue.empty() and not has_ended and loop.time() - start < timeout:
+            # Not only until there is an event: the parent, which sleeps, sees the whole
+            # of a burst.
+            has_ended = await application.wait_for_output(lambda: False, interval)
         return queue.empty()
 
     async def wait(self, timeout: float | None = 1) -> None:

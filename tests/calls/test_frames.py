@@ -195,7 +195,7 @@ class Session:
         timeout = 2 if turns is None else 10
         made = {
             "receive_until": lambda: it.receive_until(is_json, timeout),
-            "receive_nothing": lambda: it.receive_nothing(timeout, interval=0),
+            "receive_nothing": lambda: it.receive_nothing(timeout, interval=0.01),
             "send_to": lambda: it.send_to("go on"),
         }.get(name, lambda: call(it, name, timeout))()
         if turns is None:

@@ -313,13 +313,13 @@ async def test_several_tasks_can_receive_at_once(
 @in_virtual_time
 async def test_every_waiting_call_returns_when_something_happens(ending: Any) -> None:
     events = [FRAME] if ending == "wait" else []
-    communicator = Ours(pausing(2, *events, ending=ending), "/")
+    communicator = Ours(pausing(2.25, *events, ending=ending), "/")
     waiting = [communicator.receive_nothing(9, 0.5) for _ in range(3)]
     # Only one of these would receive an event.
     names = [] if events else [*RECEIVING, *RECEIVING]
     calls = [call(communicator, name, 9) for name in names]
     results = await asyncio.gather(*map(timed, [*waiting, *calls]))
     # receive_nothing() looks at the queue once an interval.
-    assert results[:3] == [(not events, 2.5 if events else 2)] * 3
+    assert results[:3] == [(not events, 2.5 if events else 2.25)] * 3
     expected = TimeoutError if ending == "return" else Boom
-    assert [(type(it), at) for it, at in results[3:]] == [(expected, 2)] * len(names)
+    assert [(type(it), at) for it, at in results[3:]] == [(expected, 2.25)] * len(names)
