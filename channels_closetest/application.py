@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import math
 from asyncio import current_task  # at import, before a test patches it
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from traceback import StackSummary
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import ref
 
 from channels.testing import ApplicationCommunicator
@@ -197,8 +196,8 @@ class Shutdown:
     nothing if the application was forced to end.
     """
 
-    #: With what the call that waits has been cancelled.
-    cancelled_with: BaseException | None = None
+    #: Whether the application has not ended although its coroutine was closed.
+    has_given_up = False
     #: How often it has cancelled the application.
     _attempts = 0
     #: Whether the timeout expired just after the application had ended. The parent then
@@ -230,13 +229,10 @@ class Shutdown:
             self._timer = self._loop.call_at(later, self._look)
 
     def _look(self) -> None:
-        if self._attempts or self._is_waiter_cancelled():
+        if self._attempts or self._waiter.cancelling() > self._cancelled_before:
             self.expire()
         else:
             self._set_timer()
-
-    def _is_waiter_cancelled(self) -> bool:
-        return bool(self._waiter.cancelling() > self._cancelled_before)
 
     def expire(self) -> None:
         """Cancel the application."""
@@ -265,6 +261,7 @@ class Shutdown:
 
     def _give_up(self, task: Any) -> None:
         """Wake the call that waits, although the task has not ended."""
+        self.has_given_up = True
         ended = self._loop.create_future()
         ended.cancel()
         for callback, context in task._callbacks:
@@ -280,8 +277,6 @@ class Shutdown:
     ) -> bool:
         self._timer.cancel()
         is_cancellation = cls is not None and issubclass(cls, asyncio.CancelledError)
-        if self._is_waiter_cancelled():
-            self.cancelled_with = error if is_cancellation else asyncio.CancelledError()
         # A task that fails holds frames, and they hold this.
         del self._waiter
         return is_cancellation or self._is_late or self._application.is_forced
@@ -315,18 +310,22 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
     """
 
     _application: Application
+    #: Whether ``connect()`` warns of a frame before accept. The audit sets it.
+    _warns_of_frames = True
 
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        # Not in a constructor, because subclasses skip them.
-        communicator = super().__new__(cls)
-        communicator._application = Application(communicator)
-        return communicator
+    if not TYPE_CHECKING:  # pragma: no branch
 
-    def __init__(self, application: Any, scope: Any) -> None:
-        # Not super(), which is WebsocketCommunicator: a subclass that skips that
-        # constructor by super(WebsocketCommunicator, self).__init__(application, scope)
-        # arrives here, because with the changed import the name is our class.
-        ApplicationCommunicator.__init__(self, application, scope)  # type: ignore
+        def __new__(cls, *args, **kwargs):
+            # Not in a constructor, because subclasses skip them.
+            communicator = super().__new__(cls)
+            communicator._application = Application(communicator)
+            return communicator
+
+        def __init__(self, application, scope):
+            # Not super(), which is WebsocketCommunicator: a subclass that skips that
+            # constructor by super(WebsocketCommunicator, self).__init__(...) arrives
+            # here, because with the changed import the name is our class.
+            ApplicationCommunicator.__init__(self, application, scope)
 
     @property
     def input_queue(self) -> asyncio.Queue[Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from asyncio import wait  # at import, before a test patches it
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from channels.testing import WebsocketCommunicator
 
@@ -36,13 +37,6 @@ from .text.failures import (
     format_no_frame,
     format_no_match,
 )
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-def _constructor(like: _Method) -> Callable[[Callable[..., None]], _Method]:
-    """Let a constructor that passes all arguments on have another one's signature."""
-    return functools.wraps(like)  # type: ignore[return-value]
 
 
 class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator):
@@ -73,15 +67,15 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
 
     Set here what middleware or a router would add: ``scope["user"] = user``.
     """
-    #: Whether a data frame before accept issues a warning. The audit sets it.
-    _warns_of_frames = True
 
-    @_constructor(WebsocketCommunicator.__init__)
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Whatever was passed, to the class of a library if a subclass inherits from
-        # one, too. Skip RecordingApplicationCommunicator, whose constructor is for
-        # subclasses that skip this one.
-        super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
+    if not TYPE_CHECKING:  # pragma: no branch
+
+        @functools.wraps(WebsocketCommunicator.__init__)
+        def __init__(self, *args, **kwargs):
+            # Whatever was passed, to the class of a library if a subclass inherits from
+            # one, too. Skip RecordingApplicationCommunicator, whose constructor is for
+            # subclasses that skip this one.
+            super(RecordingApplicationCommunicator, self).__init__(*args, **kwargs)
 
     # What it does.
 
@@ -113,14 +107,9 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         response = self.__response(event)
         if event_type(event) == "websocket.http.response.start":
             await self.__receive_denial_body(remaining)
-        has_frames = len(conversation.pre_close_messages) > conversation.kept_before
-        if has_frames:
-            self.__warn_of_first("websocket.send")
+        if len(conversation.pre_close_messages) > conversation.kept_before:
+            warn_of_first(self, "websocket.send")
         return response
-
-    def __warn_of_first(self, kind: str) -> None:
-        if self._warns_of_frames and not self.strict:  # which has raised it
-            warn_of_first(self, kind)
 
     def __response(self, event: Any) -> tuple[bool, int | str | None]:
         try:
@@ -409,23 +398,23 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                     )
             timeout = self._scaled(SHUTDOWN_TIMEOUT)
         finally:
-            shutdown = Shutdown(application, timeout)
-            try:
-                with shutdown:
-                    await application.task
-            except BaseException:
-                if not application.task.done():
-                    raise
-                # __look_back() raises what the application has raised.
-            finally:
-                application.is_left = True
-                application.output_queue.wake()
-        if shutdown.cancelled_with is not None:
-            raise shutdown.cancelled_with
+            cancelled_with = None
+            with Shutdown(application, timeout) as shutdown:
+                # Not "await task", which retrieves what the application raises.
+                while application.ending is None and not shutdown.has_given_up:
+                    try:
+                        await wait([application.task], timeout=SHUTDOWN_TIMEOUT)
+                    except asyncio.CancelledError as error:
+                        cancelled_with = error.args
+                        application.task.cancel(*error.args)
+            application.is_left = True
+            application.output_queue.wake()
+        if cancelled_with is not None:
+            raise asyncio.CancelledError(*cancelled_with)
         application.assert_stopped()
 
     @explained
     async def __look_back(self) -> None:
         self._application.raise_unseen()
         if "websocket.connect" not in self._application.conversation.sent_by_test():
-            self.__warn_of_first("websocket.receive")
+            warn_of_first(self, "websocket.receive")

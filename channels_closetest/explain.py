@@ -148,6 +148,8 @@ def warn_of_first(communicator: RecordingApplicationCommunicator, kind: str) -> 
     which sends the event. A stacklevel is wrong where a subclass overrides
     ``connect()``, and where a task of its own runs it.
     """
+    if communicator.strict or not communicator._warns_of_frames:
+        return  # because the call raises it, or the audit reports it
     records = communicator._application.conversation.records
     types = (event_type(event) for _, event, *_ in records)
     position = next((n for n, it in enumerate(types) if it == kind), None)
