@@ -11,8 +11,8 @@ from .explain import replay_of, transcript_of
 from .recording import DenialResponse, close_code, close_reason
 from .servers.replay import ClientView, Undeliverable
 from .servers.rules import known_servers
-from .text.transcript import Transcript, format_progress
-from .text.values import format_path
+from .text.transcript import Transcript
+from .text.values import format_path, format_value
 
 _Result = TypeVar("_Result")
 
@@ -112,13 +112,13 @@ class RecordedCommunicator(RecordingApplicationCommunicator):
         return self._application.started.running()
 
     def __repr__(self) -> str:
-        application = self._application
-        conversation, ending = application.conversation, application.ending
-        status = "not started" if application.task is None else "running"
-        if ending is not None:
-            status = "cancelled" if ending.outcome.startswith("cancelled") else "ended"
-        progress = ", ".join([*format_progress(conversation), status])
+        application, path = self._application, format_path(vars(self).get("scope"))
+        close, ending = application.conversation.close, application.ending
+        state = "not started" if application.task is None else "running"
+        state = state if ending is None else ending.outcome
+        code = None if close is None else format_value(close_code(close))
+        messages = len(application.conversation.pre_close_messages)
         return (
-            f"<{type(self).__name__} {format_path(vars(self).get('scope'))}:"
-            f" {progress}, pre_close_messages: {len(conversation.pre_close_messages)}>"
+            f"<{type(self).__name__} {path}: {state}, close_code: {code},"
+            f" pre_close_messages: {messages}>"
         )

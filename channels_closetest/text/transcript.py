@@ -13,7 +13,6 @@ from ..recording import (
     RawRecord,
     Record,
     Recording,
-    close_code,
     event_type,
     read_only,
     resolve,
@@ -225,13 +224,3 @@ def format_connection(connection: Connection) -> str:
     if issubclass(type(connection.close_reason), str) and connection.close_reason:
         seen += f" {format_value(connection.close_reason)}"
     return seen
-
-
-def format_progress(recording: Recording) -> list[str]:
-    """Return how far the connection has come, in words."""
-    denial, close = recording.denial_response, recording.close
-    return [
-        *(["accepted"] if recording.accepted else []),
-        *([f"denied {format_value(denial.status)}"] if denial else []),
-        *([f"closed {format_value(close_code(close))}"] if close else []),
-    ]
