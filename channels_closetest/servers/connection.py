@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..recording import (
+    Direction,
     close_code,
     close_reason,
     event_type,
@@ -107,18 +109,15 @@ class Connection:
 
 
 class Client(NamedTuple):
-    """What the client, which is the test, has sent so far."""
+    """The client, which is the test: its request, and what has passed since."""
 
     #: The subprotocols that it has offered.
     offered: tuple[str, ...]
     #: The headers and the path of its request.
     headers: tuple[Any, ...] = ()
     path: Any = None
-    #: How often it has sent ``websocket.connect``.
-    connects: int = 0
-    has_disconnected: bool = False
-    #: Whether the application has sent it ``websocket.accept``.
-    is_accepted: bool = False
+    #: How many events of each direction and type have passed.
+    passed: Counter[tuple[Direction, str]] = Counter()
 
 
 def offered_subprotocols(scope: Any) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Computed from the records and the scope alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -96,7 +97,7 @@ class Replay:
         self.findings: list[Finding] = []
         self._consequences: list[Finding] = []
         self._connections = {server: Connection() for server in servers}
-        self._client = client
+        self._client = client._replace(passed=Counter())
         self._records: Sequence[RawRecord] = ()
         #: Which event is the next, and which has started a denial response.
         self._position = 0
@@ -154,20 +155,18 @@ class Replay:
     def _process(self, record: RawRecord) -> None:
         direction, event, _, _, task = record
         kind = event_type(event)
-        match direction, kind:
-            case "receive", "websocket.connect":
-                connects = self._client.connects + 1
-                self._client = self._client._replace(connects=connects)
-            case "receive", "websocket.disconnect":
-                self._disconnect(event)
-            case "send", "websocket.accept":
-                self._client = self._client._replace(is_accepted=True)
+        passed = self._client.passed
+        passed[direction, kind] += 1
+        if direction == "receive" and kind == "websocket.disconnect":
+            self._disconnect(event)
+        # What follows a second connect is due to the test: no client connects twice.
+        connects_again = passed["receive", "websocket.connect"] > 1
         found: dict[Rule, _Effects] = {}
         for server, connection in self._connections.items():
             if direction == "receive":
                 rules = TEST_RULES.get(kind, ())
-            elif self._has_no_recipient(kind, connection):
-                continue
+            elif connects_again or connection.phase == "client_left":
+                continue  # the application cannot know that the client has left
             else:
                 is_failed = task in connection.failed_tasks
                 of_phase = RULES["task_failed" if is_failed else connection.phase]
@@ -197,24 +196,12 @@ class Replay:
 
     def _disconnect(self, event: Event) -> None:
         self.findings += self._incomplete_denial()
-        self._client = self._client._replace(has_disconnected=True)
         for server, connection in self._connections.items():
             if connection.phase == "open":
                 getattr(CLIENT_CLOSES, server).apply(connection, event)
             elif connection.close_code is None:
                 connection.fail_handshake(connection.status)
             connection.phase = "client_left"
-
-    def _has_no_recipient(self, kind: str, connection: Connection) -> bool:
-        """Whether an event is for a client that has left, or that has connected twice.
-
-        The application cannot know that the client has left, and no client of a server
-        connects twice.
-        """
-        answers_again = kind == "websocket.accept" and connection.phase == "open"
-        return connection.phase == "client_left" or (
-            self._client.connects > 1 and (answers_again or connection.has_ended)
-        )
 
     def _applies(self, rule: Rule, event: Any) -> bool:
         try:

@@ -422,7 +422,8 @@ def _impossible(description: str, condition: _Condition, remedy: str) -> Rule:
 TEST_RULES: dict[str, Sequence[Rule]] = {
     "websocket.connect": [
         _impossible("a second websocket.connect",
-                    lambda _, client: client.connects > 1, _ONE_CONNECTION),
+                    lambda _, client: client.passed["receive", "websocket.connect"] > 1,
+                    _ONE_CONNECTION),
         _impossible("headers that are not pairs of bytes",
                     lambda _, client: client.headers
                     and asgi.are_invalid_headers(client.headers), _PAIRS),
@@ -437,9 +438,10 @@ TEST_RULES: dict[str, Sequence[Rule]] = {
     ],
     "websocket.receive": [
         _impossible("a frame after the test has disconnected",
-                    lambda _, client: client.has_disconnected, _ONE_CONNECTION),
+                    lambda _, client: client.passed["receive", "websocket.disconnect"],
+                    _ONE_CONNECTION),
         _impossible("a frame before the handshake is accepted",
-                    lambda _, client: not client.is_accepted,
+                    lambda _, client: not client.passed["send", _ACCEPT],
                     "Send it after connect() has returned (True, subprotocol)"),
         Rule("a frame larger than 1 MiB", _payload(_is_too_large),
              on_daphne(closed(1006)), _SEVERAL_FRAMES),

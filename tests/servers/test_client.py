@@ -82,7 +82,8 @@ TOO_LARGE = "a frame larger than 1 MiB: the client receives close code 1006 on D
             for events in ([close()], [ACCEPT, CLOSE_4000])
             for event in (ACCEPT, FRAME, CLOSE_4000, {"type": "unknown"})
         ),
-        ([CONNECT, CONNECT, FRAME], [SECOND, BEFORE_ACCEPT]),
+        ([CONNECT, CONNECT, FRAME], [SECOND]),
+        ([CONNECT, ACCEPT, CONNECT, ACCEPT, ACCEPT], [SECOND]),
         ([CONNECT, ACCEPT, ACCEPT, CONNECT], [SECOND_ACCEPT, SECOND]),
         ([CONNECT, close(), FRAME, CONNECT], [AFTER_CLOSE, SECOND]),
     ],
