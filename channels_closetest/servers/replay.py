@@ -21,6 +21,7 @@ from .rules import (
     Effect,
     Rule,
     failed_task,
+    sent,
 )
 
 
@@ -112,7 +113,7 @@ class Replay:
     def client_view(self) -> ClientView:
         it = self.connection
         return ClientView(
-            it.status, it.subprotocol, it.messages[:], it.close_code, it.close_reason
+            it.status, it.subprotocol, it.messages, it.close_code, it.close_reason
         )
 
     def undeliverable(self) -> list[Undeliverable]:
@@ -182,7 +183,7 @@ class Replay:
                     connection.failed_tasks.add(task)
                     effect = failed_task
                 before, rest = rest, effect.apply(connection, rest)
-                if effect.is_reported and rest is not before:
+                if rest is not before and effect.outcome != sent.outcome:
                     found.setdefault(rule, {})[server] = effect
             if connection.has_ended and not had_ended and kind != "websocket.close":
                 connection.phase = "lost"

@@ -29,7 +29,7 @@ _Cell = TypeVar("_Cell")
 
 
 class Effect(NamedTuple):
-    #: What the client receives.
+    #: What the client receives. "As sent" is no finding.
     outcome: str
     #: Do it, and return what is left of the event to deliver: None for nothing. If that
     #: is the event itself, it arrives as sent.
@@ -40,8 +40,6 @@ class Effect(NamedTuple):
     is_error: bool = False
     #: Whether the event arrives, and only a part of it is lost.
     is_partial: bool = False
-    #: False where the client misses nothing, or an earlier finding tells it.
-    is_reported: bool = True
 
 
 def failed(outcome: str, status: int | None = None) -> Effect:
@@ -69,10 +67,6 @@ def without(outcome: str, **keys: object) -> Effect:
     return changed(outcome, **keys)._replace(is_partial=True)
 
 
-def _convert_code(_: Connection, event: Event) -> Event:
-    return {**event, "code": int(event["code"])}
-
-
 def _encode_headers(_: Connection, event: Event) -> Event:
     return {**event, "headers": asgi.encoded(event["headers"])}
 
@@ -84,7 +78,6 @@ def _cut_reason(_: Connection, event: Event) -> Event:
 
 sent = Effect("as sent", lambda connection, event: event)
 nothing = Effect("nothing", lambda connection, event: None)
-unreported = nothing._replace(is_reported=False)
 http_403, http_500 = failed("HTTP 403", 403), failed("HTTP 500", 500)
 no_response = failed("no response: the connection is dropped")
 rejected_response = failed("a response that the client rejects")
@@ -94,9 +87,8 @@ cut_off = Effect(
     "HTTP 500, or a truncated body", lambda it, _: it.fail_handshake(it.status or 500)
 )
 no_headers = without("no headers", headers=())
-encoded = Effect("as sent", _encode_headers, is_reported=False)
+encoded = Effect("as sent", _encode_headers)
 no_code = changed("close code 1000", code=1000)
-converted = Effect("as sent", _convert_code, is_reported=False)
 no_reason = without("no reason", reason="")
 cut_reason = Effect("the reason's first 123 bytes", _cut_reason, is_partial=True)
 only_bytes = without("only the bytes", text=None)
@@ -283,8 +275,8 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
                        PerServer(nothing, sent, error_500)),
         ],
         _BODY: [
-            # On Daphne, where the start has no effect, that of a started response.
-            _malformed(always, PerServer(unreported, error_500, error_500)),
+            # On Daphne, the start has no effect, and the finding is about that.
+            _malformed(always, PerServer(sent, error_500, error_500)),
         ],
         OTHER: [
             _malformed(always, raised_in_handshake),
@@ -344,7 +336,7 @@ RULES: dict[Phase, dict[str, Sequence[Rule]]] = {
             _malformed(_unless(asgi.is_close), raised_when_open),
             Rule("a close code that is not an int",
                  _with("code", lambda code: not isinstance(code, int)),
-                 PerServer(error_1011, closed(1006), converted), _CODE),
+                 PerServer(error_1011, closed(1006), sent), _CODE),
             Rule("a close code that no frame may contain: 1005, 1006 or 1015",
                  _with("code", lambda code: code in (1005, 1006, 1015)),
                  PerServer(error_1011, closed(1006), no_code), _CODE),

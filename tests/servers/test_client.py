@@ -6,11 +6,7 @@ from typing import Any
 import pytest
 
 from channels_closetest.recording import event_type
-from channels_closetest.servers.connection import (
-    Client,
-    client_of,
-    offered_subprotocols,
-)
+from channels_closetest.servers.connection import Client, client_of
 from channels_closetest.servers.rules import DAPHNE_LARGEST_FRAME
 from tests.events import (
     ACCEPT,
@@ -185,7 +181,7 @@ PROTOCOL = b"sec-websocket-protocol"
 def test_the_subprotocols_of_any_scope_can_be_read(
     scope: Any, offered: tuple[str, ...]
 ) -> None:
-    read = offered_subprotocols(scope)
+    read = client_of(scope).offered
     assert read == offered
     assert {type(name) for name in read} <= {str}
 
