@@ -21,7 +21,7 @@ from .servers.replay import Replay, UndeliverableWarning
 from .servers.rules import SERVERS, known_servers
 from .stuck import format_task
 from .text.failures import Call, Failure, format_strict, format_undeliverable
-from .text.hints import format_sender
+from .text.hints import format_hint
 from .text.transcript import About, Transcript, add_transcript
 from .text.values import format_path
 
@@ -214,9 +214,9 @@ def transcript_of(
     application, scope = communicator._application, vars(communicator).get("scope")
     running = application.started.running() if application.ending is not None else []
     stuck, crash = application.stuck, application.crash
-    records, hint = application.conversation.records, ""
-    if exception is not None and (crash is None or exception is not crash.exception):
-        hint = format_sender(exception, records)
+    raised, hint = exception if crash is None else crash.exception, ""
+    if raised is not None:
+        hint = format_hint(raised, application.conversation.records)
     about = About(
         format_path(scope),
         servers,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,8 +34,12 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
         return (
             "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
         )
-    if cls is json.JSONDecodeError:
-        return format_sender(exception, records)
+    if isinstance(exception, json.JSONDecodeError):
+        for direction, event, *_ in reversed(records):
+            if type(event) is dict and event.get("text") == exception.doc:
+                who = "test" if direction == "receive" else "application"
+                shown = format_value(exception.doc)
+                return f"the {who} has sent text that is not JSON: {shown}"
     if cls is TypeError:
         # Their functions call an application, which they name so.
         for names in _names_in(exception, "asgiref.compatibility", "channels.routing"):
@@ -48,13 +52,14 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
             routes = [str(route.pattern) for route in names["self"].routes]
             return f"the routes are: {format_value(', '.join(routes))}"
     key = exception.args[0] if cls is KeyError and exception.args else None
-    if type(key) is not str or not _scopes_lack(key, exception):
+    if type(key) is not str:
+        return ""
+    # Else the key may be one of another mapping.
+    looked_up = rf"""scope\[(["']{re.escape(key)}["']|\w+)\]"""
+    frames = traceback.extract_tb(exception.__traceback__)
+    if not any(re.search(looked_up, it.line or "") for it in frames[-1:]):
         return ""
     source, example = SCOPE_KEYS.get(key, ("", "..."))
-    # Any other key may be one of another mapping.
-    line = traceback.extract_tb(exception.__traceback__)[-1].line or ""
-    if not source and "scope[" not in line:
-        return ""
     adding = f", which {source} adds: use that, or set" if source else ": set"
     return (
         f"the scope has no {key!r}{adding}"
@@ -62,33 +67,8 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
     )
 
 
-def format_sender(exception: BaseException, records: Sequence[RawRecord]) -> str:
-    """Return who has sent the text, if an exception says that it is not JSON."""
-    if isinstance(exception, json.JSONDecodeError):
-        for direction, event, *_ in reversed(records):
-            if type(event) is dict and event.get("text") == exception.doc:
-                who = "test" if direction == "receive" else "application"
-                shown = format_value(exception.doc)
-                return f"the {who} has sent text that is not JSON: {shown}"
-    return ""
-
-
 def _names_in(exception: BaseException, *modules: str) -> Iterator[dict[str, Any]]:
-    """Yield the local names of the frames that raised it, of all or some modules."""
+    """Yield the local names of the frames of some modules that raised it."""
     for frame, _ in traceback.walk_tb(exception.__traceback__):
-        if not modules or frame.f_globals.get("__name__") in modules:
+        if frame.f_globals.get("__name__") in modules:
             yield frame.f_locals
-
-
-def _scopes_lack(key: str, exception: BaseException) -> bool:
-    """Whether no scope of the application that raised has a key.
-
-    There may be several, because middleware copies the scope.
-    """
-    scopes: list[Any] = []
-    for names in _names_in(exception):
-        # An object of the application's own making may raise.
-        with contextlib.suppress(Exception):
-            scopes += [names.get("scope"), getattr(names.get("self"), "scope", None)]
-    found = [scope for scope in scopes if type(scope) is dict]
-    return bool(found) and not any(key in scope for scope in found)

@@ -19,7 +19,6 @@ from ..recording import (
 )
 from ..servers.connection import Client, Connection
 from ..servers.replay import Replay
-from .hints import format_hint
 from .values import count, format_event, format_exception, format_place, format_value
 
 #: How many characters a line has at most, and the columns before the event and before
@@ -44,7 +43,7 @@ class About(NamedTuple):
     running_tasks: tuple[str, ...] = ()
     #: Where the application was waiting when a call cancelled it.
     cut_off: Place | None = None
-    #: What the exception that carries the transcript tells.
+    #: What the test has forgotten, if that is why anything was raised.
     hint: str = ""
 
 
@@ -134,15 +133,12 @@ class Transcript:
         return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
-        crash, happened, hint = self._about.crash, _OUTCOMES[ending.outcome], ""
+        crash, happened = self._about.crash, _OUTCOMES[ending.outcome]
         if crash is not None:
             happened = f"raised {format_exception(*crash)}"
-            hint = format_hint(crash.exception, self._raw_records())
         elif ending.is_interrupted and self._about.cut_off is not None:
             happened += f" at {self._about.cut_off}"
         yield f"{ending.seconds * 1000:8.1f} ms  the application {happened}"
-        if hint:
-            yield f"{'':14}{hint}"
 
 
 _OUTCOMES: dict[Outcome, str] = {

@@ -124,6 +124,17 @@ async def test_another_error_gets_no_hint(
     assert shown == [f"the application raised {as_in_traceback}, {HERE}:{line}"]
 
 
+class InRoom(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        self.scope["url_route"]["kwargs"]["room"]
+
+
+async def test_a_key_of_a_mapping_in_the_scope_gets_no_hint() -> None:
+    raised, shown = await crash(InRoom.as_asgi(), url_route={"kwargs": {}})
+    assert type(raised) is KeyError and raised.args == ("room",)
+    assert len(shown) == 1
+
+
 async def test_a_key_that_cannot_be_compared_gets_no_hint() -> None:
     raised, shown = await crash(Raising.as_asgi(), error=KeyError(HOSTILE))
     assert type(raised) is KeyError and raised.args == (HOSTILE,)
