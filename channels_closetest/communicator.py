@@ -30,13 +30,7 @@ from .idle import wait_until_idle
 from .recording import close_code, event_type, has_more_body, payload
 from .records import RecordedCommunicator
 from .servers.rules import disconnect_event
-from .text.failures import (
-    Call,
-    format_denied,
-    format_no_answer,
-    format_no_frame,
-    format_no_match,
-)
+from .text.failures import Call, format_unexpected
 
 
 class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator):
@@ -115,7 +109,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         try:
             kind = event["type"]
         except (KeyError, TypeError) as error:
-            error.args = (format_no_answer(event),)
+            error.args = (format_unexpected("connect", event),)
             raise
         if kind == "websocket.accept":
             self.response_headers = event.get("headers", [])
@@ -124,7 +118,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             return False, event.get("code", 1000)
         if kind == "websocket.http.response.start":
             return False, event.get("status")
-        raise AssertionError(format_no_answer(event))
+        raise AssertionError(format_unexpected("connect", event))
 
     async def __receive_denial_body(self, remaining: Iterator[float | None]) -> None:
         more_body = True
@@ -184,8 +178,11 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             if queue.empty():
                 if conversation.close is not None:
                     return close_code(conversation.close)
-                if conversation.denial_response is not None:
-                    raise AssertionError(format_denied(conversation.denial_response))
+                denial = conversation.denial_response
+                if denial is not None:
+                    kind = "websocket.http.response.start"
+                    start = {"type": kind, "status": denial.status}
+                    raise AssertionError(format_unexpected("wait_closed", start))
             event = await self.receive_output(next(remaining))
             if event_type(event) == "websocket.send":
                 conversation.keep(event)
@@ -227,7 +224,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             for position in range(max(first, seen), queue.put_count):
                 event = queue.peek(position - first)
                 if event_type(event) != "websocket.send":
-                    raise AssertionError(format_no_match(event, position - first))
+                    raise AssertionError(format_unexpected("receive_until", event))
                 payloads[position] = frame = payload(event)
                 if match(frame):
                     for _ in range(first, position + 1):
@@ -274,7 +271,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         while queue.qsize() and event_type(queue.peek(0)) == "websocket.send":
             payloads.append(payload(queue.get_nowait()))
         if queue.qsize() and not payloads:
-            raise AssertionError(format_no_frame(queue.peek(0)))
+            raise AssertionError(format_unexpected("receive_all", queue.peek(0)))
         return payloads
 
     receive_output = explained(RecordingApplicationCommunicator.receive_output)

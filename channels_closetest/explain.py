@@ -107,7 +107,7 @@ def _failure(application: Application, call: Call) -> Failure:
         crash=application.crash,
         crashed_tasks=tuple(application.started.crashes),
         stuck=application.find_stuck(),
-        suppressing=application.suppressing,
+        suppressing=application.suppressing if application.is_forced else None,
         cancelled_by=application.cancelled_by,
         loop_has_ended=loop is not None and not loop.is_running(),
     )

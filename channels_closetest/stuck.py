@@ -59,7 +59,7 @@ def _find_thread(frames: list[FrameType]) -> Stuck:
         if child is not None and child in functions:
             return Stuck(False, [_stack([*frames, *in_thread])])
         busy += in_thread
-    return Stuck(False, [_stack(frames)], _stack(busy), child is not None)
+    return Stuck(False, [_stack(frames)], _stack(busy))
 
 
 def _find_refusal(names: dict[str, Any]) -> tuple[str | None, Sequence[str]] | None:

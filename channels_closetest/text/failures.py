@@ -7,15 +7,7 @@ from collections.abc import Callable, Sequence
 from traceback import StackSummary
 from typing import Any, NamedTuple
 
-from ..recording import (
-    Crash,
-    DenialResponse,
-    Place,
-    RawPlace,
-    Recording,
-    close_code,
-    event_type,
-)
+from ..recording import Crash, Place, RawPlace, Recording, close_code
 from ..servers.replay import Finding, Undeliverable
 from .values import count, format_event, format_exception, format_value
 
@@ -30,8 +22,16 @@ _EXPECTED = {
     "connect": "websocket.accept, websocket.close or a denial response",
     "wait_closed": "websocket.close",
     "receive_until": "a data frame that matches",
+    "receive_all": "data frames",
     "receive_from": "a data frame",
     "receive_json_from": "a data frame",
+}
+#: What to do about an event that a call does not receive.
+_UNEXPECTED = {
+    "connect": "Call accept() or close() before sending anything else.",
+    "wait_closed": "See denial_response.",
+    "receive_until": "Every event is still to be received.",
+    "receive_all": "Receive that with receive_output(), or a close with wait_closed().",
 }
 
 
@@ -81,7 +81,6 @@ class Stuck(NamedTuple):
     #: The stacks of asgiref's threads, if the application waits for a thread that is
     #: busy with something else or cannot be identified.
     threads: StackSummary | None = None
-    is_thread_known: bool = True
     #: The groups that the consumer is in, where the channel layer can tell.
     groups: Sequence[str] | None = None
     is_channel_full: bool = False
@@ -113,7 +112,7 @@ class Failure(NamedTuple):
     #: Where the application is waiting, or was when a call cancelled it. None if it has
     #: not been started, or has ended on its own.
     stuck: Stuck | None
-    #: Where it was waiting after it had suppressed its cancellation.
+    #: Where it suppressed its cancellation, if it was forced to stop.
     suppressing: StackSummary | None
     #: The call that has cancelled it.
     cancelled_by: Call | None
@@ -165,7 +164,7 @@ class Failure(NamedTuple):
     def _where(self) -> tuple[str, str]:
         """Return where the application is, in short, and what to do about it."""
         stuck = self.stuck
-        if self._is_forced():
+        if self.suppressing is not None:
             details = format_suppressing(self.suppressing, has_stopped=True)
             return "the application suppresses CancelledError", details
         if stuck is None:
@@ -187,10 +186,6 @@ class Failure(NamedTuple):
         cause = f"a task that the application started {failed[0]}" if failed else where
         return cause, "\n".join(parts)
 
-    def _is_forced(self) -> bool:
-        ending = self.recording.ending
-        return ending is not None and ending.outcome == "forced"
-
     def _why_idle(self, stuck: Stuck) -> tuple[str, str]:
         """Return why an application that waits for events sends nothing more."""
         denial, close = self.recording.denial_response, self.recording.close
@@ -198,11 +193,9 @@ class Failure(NamedTuple):
             return "has not received websocket.connect", "Call connect() first."
         if stuck.refusal is not None:
             origin, allowed = stuck.refusal
-            has = (
-                "has no origin header" if origin is None else f"has the origin {origin}"
-            )
             return (
-                f"was not called: the scope {has}, and OriginValidator refuses that",
+                f"was not called: the origin header is {origin or 'missing'}, and"
+                " OriginValidator refuses that",
                 f'Pass headers=[(b"origin", ...)] to the communicator. Allowed are:'
                 f" {', '.join(allowed)}.",
             )
@@ -243,7 +236,7 @@ class Failure(NamedTuple):
     def cancelled(self) -> str:
         """Return why the application was cancelled before this call."""
         by = self.cancelled_by
-        if self._is_forced():
+        if self.suppressing is not None:
             return format_suppressing(self.suppressing, has_stopped=True)
         if by is not None and by.name in ("wait", "disconnect"):
             return (
@@ -280,23 +273,21 @@ def _format_groups(stuck: Stuck) -> str:
 
 
 def _format_stacks(stuck: Stuck) -> str:
-    text, whose = "", "The application is"
-    if stuck.is_idle:
-        whose = "The application has a task that is"
+    text = ""
+    whose = (
+        "The application has a task that is" if stuck.is_idle else "The application is"
+    )
     for stack in stuck.stacks:
         frames = "".join(stack.format())
         text += f"{whose} waiting here (most recent call last):\n{frames}"
         whose = "It has a task that is"
     if stuck.threads is None:
         return f"{text}Unblock it, or pass a longer timeout."
-    if stuck.is_thread_known:
-        where = "its thread, which is busy with another function:"
-        advice = "Let that function return first."
-    else:
-        where = "a thread. The threads of asgiref are here:"
-        advice = "Unblock them, or pass a longer timeout."
     threads = "".join(stuck.threads.format())
-    return f"{text}It is waiting for {where}\n{threads}{advice}"
+    return (
+        f"{text}It is waiting for a thread. The threads of asgiref are here:\n"
+        f"{threads}Unblock them, or pass a longer timeout."
+    )
 
 
 def format_suppressing(suppressing: StackSummary | None, has_stopped: bool) -> str:
@@ -309,20 +300,11 @@ def format_suppressing(suppressing: StackSummary | None, has_stopped: bool) -> s
     )
 
 
-def format_no_answer(event: object) -> str:
+def format_unexpected(name: str, event: object) -> str:
+    """Return that a call has come upon an event that it does not receive."""
     return (
-        "connect() expected websocket.accept, websocket.close or"
-        " websocket.http.response.start, but the application sent"
-        f" {format_event(event)}.\n"
-        "Call accept() or close() before sending anything else."
-    )
-
-
-def format_no_match(event: object, frames: int) -> str:
-    before = f" after {count(frames, 'data frame')} without a match" if frames else ""
-    return (
-        "receive_until() expected a data frame that matches, but the application sent"
-        f" {format_event(event)}{before}.\nEvery event is still to be received."
+        f"{name}() expected {_EXPECTED[name]}, but the application sent"
+        f" {format_event(event)}.\n{_UNEXPECTED[name]}"
     )
 
 
@@ -334,23 +316,6 @@ def format_busy(call: Call, stuck: Stuck, other: str) -> str:
     return (
         f"{call} timed out{call.after}: {whose} is busy. Nothing is cancelled.\n"
         f"{_format_stacks(stuck)} To wait for one frame, use receive_until()."
-    )
-
-
-def format_no_frame(event: object) -> str:
-    is_close = event_type(event) == "websocket.close"
-    call = "wait_closed()" if is_close else "receive_output()"
-    return (
-        "receive_all() expected data frames, but the application sent"
-        f" {format_event(event)}.\nReceive that with {call}."
-    )
-
-
-def format_denied(denial: DenialResponse) -> str:
-    status = format_value(denial.status)
-    return (
-        "wait_closed() expected websocket.close, but the application has denied the"
-        f" handshake with HTTP {status}.\nSee denial_response."
     )
 
 
@@ -374,8 +339,8 @@ def format_strict(findings: Sequence[Finding], has_named_servers: bool) -> str:
     for is_from_test, headline in _STRICT.items():
         found = [it.undeliverable for it in findings if it.is_from_test == is_from_test]
         if found:
-            shown = map(format_undeliverable, found[:_SHOWN])
-            parts += [f"strict: {headline}", *shown]
+            parts.append(f"strict: {headline}")
+            parts += map(format_undeliverable, found[:_SHOWN])
             if len(found) > _SHOWN:
                 parts.append(f"and {len(found) - _SHOWN} more, in undeliverable.")
     if not has_named_servers and not all(it.is_everywhere for it in findings):

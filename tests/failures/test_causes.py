@@ -86,9 +86,9 @@ def ended_before(end: str, name: str) -> Cause:
 
 def unexpected(event: object, error: type[Exception], shown: str) -> Cause:
     text = (
-        "connect() expected websocket.accept, websocket.close or"
-        " websocket.http.response.start, but the application sent"
-        f" {shown}.\nCall accept() or close() before sending anything else."
+        "connect() expected websocket.accept, websocket.close or a denial response,"
+        f" but the application sent {shown}.\n"
+        "Call accept() or close() before sending anything else."
     )
     return Cause(Script((event,)), "connect", text, error)
 
@@ -176,8 +176,8 @@ CAUSES = [
     Cause(
         Script((DENIAL, BODY)),
         "connect wait_closed",
-        "wait_closed() expected websocket.close, but the application has denied the"
-        " handshake with HTTP 401.\nSee denial_response.",
+        "wait_closed() expected websocket.close, but the application sent denial"
+        " HTTP 401.\nSee denial_response.",
         AssertionError,
     ),
 ]

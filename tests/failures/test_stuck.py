@@ -206,8 +206,8 @@ async def test_a_consumer_that_waits_for_a_thread_blocked_by_another(
     await assert_waits(
         client(ACCEPT, kind="sync"),
         f"{CHANNELS}"
-        "It is waiting for its thread, which is busy with another function:\n"
-        f"{IN_THREAD}Let that function return first.",
+        "It is waiting for a thread. The threads of asgiref are here:\n"
+        f"{IN_THREAD}Unblock them, or pass a longer timeout.",
     )
     other.stop()
 
