@@ -67,10 +67,6 @@ def without(outcome: str, **keys: object) -> Effect:
     return changed(outcome, **keys)._replace(is_partial=True)
 
 
-def _encode_headers(_: Connection, event: Event) -> Event:
-    return {**event, "headers": asgi.encoded(event["headers"])}
-
-
 def _cut_reason(_: Connection, event: Event) -> Event:
     reason = str(event["reason"]).encode()[:LONGEST_REASON].decode(errors="ignore")
     return {**event, "reason": reason}
@@ -87,7 +83,9 @@ cut_off = Effect(
     "HTTP 500, or a truncated body", lambda it, _: it.fail_handshake(it.status or 500)
 )
 no_headers = without("no headers", headers=())
-encoded = Effect("as sent", _encode_headers)
+encoded = Effect(
+    "as sent", lambda _, event: {**event, "headers": asgi.encoded(event["headers"])}
+)
 no_code = changed("close code 1000", code=1000)
 no_reason = without("no reason", reason="")
 cut_reason = Effect("the reason's first 123 bytes", _cut_reason, is_partial=True)
@@ -443,11 +441,12 @@ TEST_RULES: dict[str, Sequence[Rule]] = {
 # The code of the websocket.disconnect with which a server ends a connection: while the
 # handshake is in progress, after a rejection, when the client closes with 1000, and
 # after a close of the application. None is the code of the close frame.
-DISCONNECT_CODES: dict[str, PerServer[int | None]] = {
-    "handshake": PerServer(1006, 1006, 1006),
-    "rejected": PerServer(1006, 1006, 1000),
-    "open": PerServer(1000, 1000, 1006),
-    "closed": PerServer(None, None, 1000),
+# The keys are whether the handshake was accepted, and whether the connection has ended.
+DISCONNECT_CODES: dict[tuple[bool, bool], PerServer[int | None]] = {
+    (False, False): PerServer(1006, 1006, 1006),
+    (False, True): PerServer(1006, 1006, 1000),
+    (True, False): PerServer(1000, 1000, 1006),
+    (True, True): PerServer(None, None, 1000),
 }
 
 # What a client receives in answer when it closes the connection.
@@ -469,11 +468,8 @@ def known_servers(servers: Sequence[ServerName]) -> tuple[ServerName, ...]:
 def disconnect_event(server: str, connection: Connection) -> dict[str, Any]:
     """Return the event with which a server ends a connection (ASGI, "Disconnect")."""
     is_accepted = connection.status == 101
-    if connection.has_ended:
-        state = "closed" if is_accepted else "rejected"
-    else:
-        state = "open" if is_accepted else "handshake"
-    code: int | None = getattr(DISCONNECT_CODES[state], server)
+    codes = DISCONNECT_CODES[is_accepted, connection.has_ended]
+    code: int | None = getattr(codes, server)
     event = {
         "type": "websocket.disconnect",
         "code": connection.close_code if code is None else code,

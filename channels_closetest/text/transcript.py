@@ -13,7 +13,6 @@ from ..recording import (
     RawRecord,
     Record,
     Recording,
-    event_type,
     read_only,
     resolve,
 )
@@ -90,7 +89,9 @@ class Transcript:
         for finding in replay.all_findings():
             outcome = finding.undeliverable.outcome
             outcomes.setdefault(finding.position, []).append(outcome)
-        yield about.path
+        names = ", ".join(map(format_value, about.client.offered))
+        offer = f", subprotocols {format_value(names)}" if names else ""
+        yield f"{about.path}{offer}"
         shown = [
             (position, *record)
             for position, record in enumerate(self._raw_records())
@@ -98,8 +99,8 @@ class Transcript:
         ]
         places = {it: format_place(resolve(it)) for *_, it, _ in shown}
         longest = max(map(len, places.values()), default=0)
-        width = _LINE_WIDTH - _EVENT - len("  ") - longest
-        events = [self._format(event, width) for _, _, event, *_ in shown]
+        width = _LINE_WIDTH - _EVENT - _CONTENT - len("  ") - longest
+        events = [format_event(it, _CONTENT - 1, width) for _, _, it, *_ in shown]
         width = max(map(len, events), default=0)
         for (position, direction, _, seconds, place, _), event in zip(shown, events):
             if left_out and position == left_out.stop:
@@ -122,15 +123,6 @@ class Transcript:
             yield f"{'':14}{about.hint}"
         seen = format_connection(replay.connection)
         yield f"a client of {about.servers[0].capitalize()} sees: {seen}"
-
-    def _format(self, event: object, width: int) -> str:
-        width -= _CONTENT
-        shown = format_event(event, _CONTENT - 1, width)
-        names = ", ".join(map(format_value, self._about.client.offered))
-        if names and event_type(event) == "websocket.connect":
-            offered = format_value(names, width - len("subprotocols "))
-            shown = f"{shown:<{_CONTENT - 1}} subprotocols {offered}"
-        return shown
 
     def _ending_lines(self, ending: Ending) -> Iterator[str]:
         crash, happened = self._about.crash, _OUTCOMES[ending.outcome]

@@ -188,24 +188,25 @@ SESSIONS: dict[str, tuple[tuple[object, ...], dict[str, Any], str]] = {
         (accept(subprotocol="v2.chat", headers=[(b"a", b"b")]),),
         {"subprotocols": ["chat", "v2.chat", " "], "path": "/"},
         transcript(
-            "-> connect subprotocols chat, v2.chat, ' '",
+            "-> connect",
             "<- accept subprotocol v2.chat, headers [(b'a', b'b')]",
             "!! accepted with headers: the client receives no headers on Daphne",
             sees="HTTP 101, subprotocol v2.chat",
-            path="/",
+            path="/, subprotocols chat, v2.chat, ' '",
         ),
     ),
     "two faults": (
         (accept(headers=[("a", "b")]),),
         {"subprotocols": ["chat"], "servers": ["daphne"]},
         transcript(
-            "-> connect subprotocols chat",
+            "-> connect",
             "<- accept headers [('a', 'b')]",
             "!! accepted with headers that are not pairs of bytes: the client receives"
             " no headers",
             "!! accepted without any of the offered subprotocols: the client receives a"
             " response that Chromium rejects",
             sees="no response, then close code 1006",
+            path="/ws/?token=old, subprotocols chat",
         ),
     ),
     "denied": (

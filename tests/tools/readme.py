@@ -251,15 +251,15 @@ def client_rows(table: Block) -> Iterator[list[str]]:
 
 
 def disconnect_rows(table: Block) -> Iterator[list[str]]:
-    causes = {
-        "handshake": "the client leaves before the handshake response",
-        "rejected": "the consumer has rejected the handshake",
-        "open": "the client closes with 1000",
-        "closed": "the consumer has closed",
-    }
-    for state, codes in rules.DISCONNECT_CODES.items():
+    causes = [
+        "the client leaves before the handshake response",
+        "the consumer has rejected the handshake",
+        "the client closes with 1000",
+        "the consumer has closed",
+    ]
+    for cause, codes in zip(causes, rules.DISCONNECT_CODES.values(), strict=True):
         cells = ["the code of the close" if it is None else str(it) for it in codes]
-        yield [causes[state], *cells]
+        yield [cause, *cells]
 
 
 def green_rows(table: Block) -> Iterator[list[str]]:
