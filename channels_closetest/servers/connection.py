@@ -113,7 +113,7 @@ class Client(NamedTuple):
     #: The headers and the path of its request.
     headers: tuple[Any, ...] = ()
     path: Any = None
-    #: How many events of each direction and type have passed.
+    #: How many events of each direction and type have passed, data frames aside.
     passed: Counter[tuple[Direction, str]] = Counter()
 
 

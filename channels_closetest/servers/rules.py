@@ -428,10 +428,10 @@ TEST_RULES: dict[str, Sequence[Rule]] = {
     ],
     "websocket.receive": [
         _impossible("a frame after the test has disconnected",
-                    lambda _, client: client.passed["receive", "websocket.disconnect"],
+                    lambda _, client: ("receive", "websocket.disconnect") in client.passed,
                     _ONE_CONNECTION),
         _impossible("a frame before the handshake is accepted",
-                    lambda _, client: not client.passed["send", _ACCEPT],
+                    lambda _, client: ("send", "websocket.accept") not in client.passed,
                     "Send it after connect() has returned (True, subprotocol)"),
         Rule("a frame larger than 1 MiB", _payload(_is_too_large),
              on_daphne(closed(1006)), _SEVERAL_FRAMES),
