@@ -428,7 +428,8 @@ TEST_RULES: dict[str, Sequence[Rule]] = {
     ],
     "websocket.receive": [
         _impossible("a frame after the test has disconnected",
-                    lambda _, client: ("receive", "websocket.disconnect") in client.passed,
+                    lambda _, client:
+                        ("receive", "websocket.disconnect") in client.passed,
                     _ONE_CONNECTION),
         _impossible("a frame before the handshake is accepted",
                     lambda _, client: ("send", "websocket.accept") not in client.passed,
