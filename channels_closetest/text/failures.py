@@ -112,7 +112,7 @@ class Failure(NamedTuple):
     #: Where the application is waiting, or was when a call cancelled it. None if it has
     #: not been started, or has ended on its own.
     stuck: Stuck | None
-    #: Where it suppressed its cancellation, if it was forced to stop.
+    #: Where it suppressed its cancellation, if a call has tried to force it to stop.
     suppressing: StackSummary | None
     #: The call that has cancelled it.
     cancelled_by: Call | None
@@ -165,7 +165,8 @@ class Failure(NamedTuple):
         """Return where the application is, in short, and what to do about it."""
         stuck = self.stuck
         if self.suppressing is not None:
-            details = format_suppressing(self.suppressing, has_stopped=True)
+            has_stopped = self.recording.ending is not None
+            details = format_suppressing(self.suppressing, has_stopped)
             return "the application suppresses CancelledError", details
         if stuck is None:
             return "the application has not been started", "Call connect() first."
@@ -273,10 +274,9 @@ def _format_groups(stuck: Stuck) -> str:
 
 
 def _format_stacks(stuck: Stuck) -> str:
-    text = ""
-    whose = (
-        "The application has a task that is" if stuck.is_idle else "The application is"
-    )
+    text, whose = "", "The application is"
+    if stuck.is_idle:
+        whose = "The application has a task that is"
     for stack in stuck.stacks:
         frames = "".join(stack.format())
         text += f"{whose} waiting here (most recent call last):\n{frames}"
