@@ -42,11 +42,13 @@ class Connection:
         self.denial_status: Any = None
         #: The data frames that have reached the client.
         self.frames: list[Event] = []
+        self._messages: list[Any] = []
 
     @property
     def messages(self) -> list[Any]:
-        """Their payloads, decoded anew for each snapshot."""
-        return list(map(payload, self.frames))
+        """Their payloads; each is decoded once."""
+        self._messages += map(payload, self.frames[len(self._messages) :])
+        return self._messages[:]
 
     @property
     def has_ended(self) -> bool:
