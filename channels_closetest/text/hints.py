@@ -34,12 +34,12 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
         return (
             "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
         )
-    if isinstance(exception, json.JSONDecodeError):
+    if issubclass(cls, json.JSONDecodeError):
+        text = getattr(exception, "doc")
         for direction, event, *_ in reversed(records):
-            if type(event) is dict and event.get("text") == exception.doc:
+            if type(event) is dict and event.get("text") == text:
                 who = "test" if direction == "receive" else "application"
-                shown = format_value(exception.doc)
-                return f"the {who} has sent text that is not JSON: {shown}"
+                return f"the {who} has sent text that is not JSON: {format_value(text)}"
     if cls is TypeError:
         # Their functions call an application, which they name so.
         for names in _names_in(exception, "asgiref.compatibility", "channels.routing"):
