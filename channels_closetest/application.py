@@ -95,7 +95,7 @@ class Application:
             return None
         recording = self.conversation
         if recording.ending is None:
-            self.started.leave(task)
+            self.started.factory.forget(ref(task))
             outcome: Outcome = "returned"
             if self.is_forced:
                 outcome = "forced"
@@ -175,12 +175,6 @@ class Application:
 
         return self.output_queue.wait_until(is_over, timeout, reads=ready is None)
 
-    def assert_stopped(self) -> None:
-        """Raise ``AssertionError`` if the application suppressed its cancellation."""
-        if self.is_forced:
-            has_stopped = self.ending is not None
-            raise AssertionError(format_suppressing(self.suppressing, has_stopped))
-
 
 class Shutdown:
     """Sees that ``await task`` ends, where a call waits for the end of an application.
@@ -189,11 +183,11 @@ class Shutdown:
     application; if the call that waits is cancelled, asyncio does. If the application
     suppresses that, it is cancelled again each ``SHUTDOWN_TIMEOUT`` seconds,
     ``MAX_CANCELLATIONS`` times in all, then its coroutine is closed. If even that does
-    not end it, ``await task`` returns all the same.
+    not end it, ``await task`` returns all the same, and leaving raises
+    ``AssertionError``, which says where the application suppresses its cancellation.
 
     The call waits for the task itself, so that it returns in the parent's turn of the
-    event loop, and raises what the application raises, but no ``CancelledError``, and
-    nothing if the application was forced to end.
+    event loop, and raises what the application raises, but no ``CancelledError``.
     """
 
     #: Whether the application has not ended although its coroutine was closed.
@@ -279,7 +273,11 @@ class Shutdown:
         is_cancellation = cls is not None and issubclass(cls, asyncio.CancelledError)
         # A task that fails holds frames, and they hold this.
         del self._waiter
-        return is_cancellation or self._is_late or self._application.is_forced
+        application = self._application
+        if application.is_forced:
+            suppressing, has_stopped = application.suppressing, not self.has_given_up
+            raise AssertionError(format_suppressing(suppressing, has_stopped)) from None
+        return is_cancellation or self._is_late
 
 
 class RecordingApplicationCommunicator(ApplicationCommunicator):
@@ -391,8 +389,6 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
                 with Shutdown(application, None) as shutdown:
                     shutdown.expire()
                     await self.future
-                if application.ending is None:
-                    application.assert_stopped()
                 if application.is_cancelled:
                     raise TimeoutError
             if not in_time or queue.empty():
@@ -436,4 +432,3 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         application.leave()
         with Shutdown(application, self._scaled(timeout)):
             await self.future
-        application.assert_stopped()

@@ -178,11 +178,9 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             if queue.empty():
                 if conversation.close is not None:
                     return close_code(conversation.close)
-                denial = conversation.denial_response
+                denial, _ = conversation.denial()
                 if denial is not None:
-                    kind = "websocket.http.response.start"
-                    start = {"type": kind, "status": denial.status}
-                    raise AssertionError(format_unexpected("wait_closed", start))
+                    raise AssertionError(format_unexpected("wait_closed", denial))
             event = await self.receive_output(next(remaining))
             if event_type(event) == "websocket.send":
                 conversation.keep(event)
@@ -396,19 +394,20 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             timeout = self._scaled(SHUTDOWN_TIMEOUT)
         finally:
             cancelled_with = None
-            with Shutdown(application, timeout) as shutdown:
-                # Not "await task", which retrieves what the application raises.
-                while application.ending is None and not shutdown.has_given_up:
-                    try:
-                        await wait([application.task], timeout=SHUTDOWN_TIMEOUT)
-                    except asyncio.CancelledError as error:
-                        cancelled_with = error.args
-                        application.task.cancel(*error.args)
-            application.is_left = True
-            application.output_queue.wake()
-        if cancelled_with is not None:
-            raise asyncio.CancelledError(*cancelled_with)
-        application.assert_stopped()
+            try:
+                with Shutdown(application, timeout) as shutdown:
+                    # Not "await task", which retrieves what the application raises.
+                    while application.ending is None and not shutdown.has_given_up:
+                        try:
+                            await wait([application.task], timeout=SHUTDOWN_TIMEOUT)
+                        except asyncio.CancelledError as error:
+                            cancelled_with = error.args
+                            application.task.cancel(*error.args)
+            finally:
+                application.is_left = True
+                application.output_queue.wake()
+                if cancelled_with is not None:
+                    raise asyncio.CancelledError(*cancelled_with)
 
     @explained
     async def __look_back(self) -> None:

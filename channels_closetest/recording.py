@@ -167,7 +167,7 @@ class Recording:
     @property
     def denial_response(self) -> DenialResponse | None:
         """The first denial response of the application, as far as it has been sent."""
-        start, parts = self._denial()
+        start, parts = self.denial()
         if start is None:
             return None
         headers = start.get("headers", ())
@@ -181,10 +181,10 @@ class Recording:
     @property
     def denial_in_progress(self) -> bool:
         """Whether a denial response has started, and more of its body is to come."""
-        start, parts = self._denial()
+        start, parts = self.denial()
         return start is not None and (not parts or has_more_body(parts[-1]))
 
-    def _denial(self) -> tuple[Mapping[str, Any] | None, list[Mapping[str, Any]]]:
+    def denial(self) -> tuple[Mapping[str, Any] | None, list[Mapping[str, Any]]]:
         """Return the start of the first denial response, and its body in parts."""
         start, parts = None, []
         for event in self._sent(_DENIAL_START, _DENIAL_BODY):

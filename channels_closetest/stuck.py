@@ -147,12 +147,8 @@ class StartedTasks:
         tasks = [reference() for reference in self._tasks]
         return [task for task in tasks if task is not None and not task.done()]
 
-    def leave(self, task: Task[Any]) -> None:
-        """A task, or the application, has ended."""
-        self.factory.forget(ref(task))
-
     def _ended(self, task: Task[Any]) -> None:
-        self.leave(task)
+        self.factory.forget(ref(task))
         exception = peek_exception(task)
         if exception is not None and len(self.failed) < self.LIMIT:
             self.failed = [*self.failed, task]

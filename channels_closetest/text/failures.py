@@ -164,10 +164,6 @@ class Failure(NamedTuple):
     def _where(self) -> tuple[str, str]:
         """Return where the application is, in short, and what to do about it."""
         stuck = self.stuck
-        if self.suppressing is not None:
-            has_stopped = self.recording.ending is not None
-            details = format_suppressing(self.suppressing, has_stopped)
-            return "the application suppresses CancelledError", details
         if stuck is None:
             return "the application has not been started", "Call connect() first."
         failed = [f"has raised {format_exception(*it)}" for it in self.crashed_tasks]
