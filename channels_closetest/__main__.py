@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from .audit import OPTIONS
-from .audit.join import start
+from .audit.collect import start
 
 
 def main(arguments: Sequence[str]) -> None:

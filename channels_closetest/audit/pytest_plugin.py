@@ -26,7 +26,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     if not options.closetest and VARIABLE not in os.environ:
         return
-    from .join import join, start
+    from .collect import join, start
 
     audit = join()
     # A worker of pytest-xdist on another machine finds none to join.
@@ -60,7 +60,7 @@ class _Plugin:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         # Also of a test that a worker of pytest-xdist runs.
-        self._audit.report.announced.add(self._name(nodeid))
+        self._audit.announced.add(self._name(nodeid))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..recording import Place
 from ..servers.rules import ServerName
@@ -44,6 +44,11 @@ class Found(NamedTuple):
 
 
 class Report:
+    """What has run, and what was found: of this process, or in the first one of all."""
+
+    #: The working directory of the first process.
+    root = ""
+
     def __init__(self, servers: Sequence[ServerName] | None) -> None:
         #: The servers that the command names. If it names none, communicators do.
         self.servers = servers
@@ -56,6 +61,36 @@ class Report:
         self.announced: set[str] = set()
         #: The values of each ``Found``.
         self.findings: list[Iterable[object]] = []
+        #: The test that is running, and the tests that it runs itself.
+        self._running: list[str] = []
+        #: What ``watch.py`` knows of each application that may still send something.
+        self.watched: list[Any] = []
+
+    @property
+    def test(self) -> str:
+        """The running test: a node id of pytest, a dotted name, or "" for none."""
+        return self._running[0] if self._running else ""
+
+    def begin(self, test: str) -> None:
+        """Attribute to this test what happens, unless it is run by another test."""
+        self._running.append(test)
+        self.add("tests", test)
+
+    def end(self) -> None:
+        """End the test that has begun last."""
+        self.look()
+        del self._running[-1:]
+
+    def look(self) -> None:
+        """Add what was found since the last look."""
+        for it in self.watched[:]:
+            it.look(it.application())
+        # The others can receive no more events.
+        self.watched = [it for it in self.watched if it.queue() is not None]
+
+    def add(self, kind: str, value: Any) -> None:
+        """Add a value to a list of the report."""
+        getattr(self, kind).append(value)
 
     @property
     def unwatched_tests(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""Watch every communicator of a process, for ``collect.py``.
+"""Watch every communicator of a process, for ``report.py``.
 
 Nothing is called when an event is sent: its place is recorded, and the recording of
 each communicator is replayed when the test has ended.
@@ -26,8 +26,7 @@ from ..servers.rules import known_servers
 from ..stuck import peek_exception
 from ..text.transcript import About, Transcript
 from ..text.values import format_event, format_exception, format_path
-from .collect import Audit
-from .report import CRASH, EVERYWHERE, PARTLY, SOMEWHERE
+from .report import CRASH, EVERYWHERE, PARTLY, SOMEWHERE, Report
 
 #: Of a crash: what is wrong, and what to write instead.
 _UNSEEN = "no call of the test has raised it"
@@ -37,11 +36,11 @@ _SHOW = (
 )
 
 
-def watch(audit: Audit) -> None:
+def watch(report: Report) -> None:
     """Watch all communicators, and replace the parent class by theirs."""
     if OBSERVERS:
         return
-    OBSERVERS.append(lambda it: audit.watched.append(_Watched(audit, it)))
+    OBSERVERS.append(lambda it: report.watched.append(_Watched(report, it)))
     setattr(Application, "__del__", _look_at_the_end)
     cls = RecordingWebsocketCommunicator
     # The report replaces the warning, unless the suite may expect it.
@@ -64,19 +63,19 @@ class _Watched:
     has retrieved when they are destroyed.
     """
 
-    def __init__(self, audit: Audit, communicator: Communicator) -> None:
+    def __init__(self, report: Report, communicator: Communicator) -> None:
         application = communicator._application
-        self._audit, self.test = audit, audit.test
+        self._report, self.test = report, report.test
         self._communicator, self.application = ref(communicator), ref(application)
         self.queue = ref(application.output_queue)
         self.recording = application.conversation
         scope = vars(communicator).get("scope")
-        servers = known_servers(audit.report.servers or communicator.servers)
+        servers = known_servers(report.servers or communicator.servers)
         self._about = About(format_path(scope), servers, client_of(scope))
         self._replay = Replay(servers, client_of(scope))
         self._crashes: set[int] = set()
         setattr(application, "watched", self)
-        audit.add("communicators", self.test)
+        report.add("communicators", self.test)
 
     def look(self, application: Application | None) -> None:
         """Add what was found since the last look."""
@@ -113,9 +112,9 @@ class _Watched:
 
     def _add(self, section: str, place: Place | None, *what: Any) -> None:
         file, line = place or ("", 0)
-        test = self.test or self._audit.test
-        file, tests = file.removeprefix(self._audit.root), [test] if test else []
-        self._audit.add("findings", (section, file, line, *what, tests))
+        test = self.test or self._report.test
+        file, tests = file.removeprefix(self._report.root), [test] if test else []
+        self._report.add("findings", (section, file, line, *what, tests))
 
     def transcript(self) -> Transcript:
         communicator = self._communicator()
