@@ -10,7 +10,6 @@ from typing import Any
 from weakref import ref
 
 from channels import testing
-from channels.testing import websocket
 
 import channels_closetest
 
@@ -18,12 +17,10 @@ from ..application import OBSERVERS, Application
 from ..application import RecordingApplicationCommunicator as Communicator
 from ..communicator import RecordingWebsocketCommunicator
 from ..explain import transcript_of
-from ..places import find_crash_place
 from ..recording import Place, event_type
 from ..servers.connection import client_of
 from ..servers.replay import Replay
 from ..servers.rules import known_servers
-from ..stuck import peek_exception
 from ..text.transcript import About, Transcript
 from ..text.values import format_event, format_exception, format_path
 from .report import CRASH, EVERYWHERE, PARTLY, SOMEWHERE, Report
@@ -38,15 +35,14 @@ _SHOW = (
 
 def watch(report: Report) -> None:
     """Watch all communicators, and replace the parent class by theirs."""
-    if OBSERVERS:
-        return
-    OBSERVERS.append(lambda it: report.watched.append(_Watched(report, it)))
+    # Not appended: this is called once for each of two modules.
+    OBSERVERS[:] = [lambda it: report.watched.append(_Watched(report, it))]
     setattr(Application, "__del__", _look_at_the_end)
     cls = RecordingWebsocketCommunicator
     # The report replaces the warning, unless the suite may expect it.
     is_known = property(lambda self: cls.__name__ in vars(channels_closetest))
     setattr(cls, "_warns_of_frames", is_known)
-    for module in (testing, websocket):
+    for module in (testing, testing.websocket):
         setattr(module, "WebsocketCommunicator", cls)
 
 
@@ -73,16 +69,16 @@ class _Watched:
         servers = known_servers(report.servers or communicator.servers)
         self._about = About(format_path(scope), servers, client_of(scope))
         self._replay = Replay(servers, client_of(scope))
-        self._crashes: set[int] = set()
+        #: The tasks whose crash has been added. The application holds them.
+        self._seen: set[int] = set()
         setattr(application, "watched", self)
         report.add("communicators", self.test)
 
     def look(self, application: Application | None) -> None:
         """Add what was found since the last look."""
-        records, ending = self.recording.records, self.recording.ending
         if application is not None:
-            ending = application.ending
             self._look_for_crashes(application)
+        records, ending = self.recording.records, self.recording.ending
         self._replay.advance(records, len(records), ending)
         findings, self._replay.findings = self._replay.findings, []
         for finding in findings:
@@ -97,18 +93,15 @@ class _Watched:
 
     def _look_for_crashes(self, application: Application) -> None:
         """Add what no call has raised and nobody has retrieved."""
-        started = application.started
-        for task in (application.task, *started.failed[started._seen :]):
-            exception: Any = peek_exception(task)
-            is_unseen = exception is not None and getattr(task, "_log_traceback")
-            if is_unseen and id(exception) not in self._crashes:
-                self._crashes.add(id(exception))
-                who = "the application"
-                if task is not application.task:
-                    who = "a task that the application started"
-                what = _UNSEEN, f"raised by {who}", _SHOW, list[str]()
-                place = find_crash_place(exception)
-                self._add(CRASH, place, *what, format_exception(exception, None))
+        application.ending  # notices that it has crashed
+        started, outcome = application.started, "raised by the application"
+        failed = [*zip(started.failed, started.crashes)][started._seen :]
+        for task, crash in ((application.task, application.crash), *failed):
+            if crash and getattr(task, "_log_traceback") and id(task) not in self._seen:
+                self._seen.add(id(task))
+                event = format_exception(crash.exception, None)
+                self._add(CRASH, crash.place, _UNSEEN, outcome, _SHOW, [], event)
+            outcome = "raised by a task that the application started"
 
     def _add(self, section: str, place: Place | None, *what: Any) -> None:
         file, line = place or ("", 0)
