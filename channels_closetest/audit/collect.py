@@ -65,7 +65,7 @@ class Audit(Report):
         not be watched; for the command, which has no other purpose, also if there was
         no communicator.
         """
-        self.look()
+        self.end(self.test)  # which may have been interrupted
         # No file if the suite has emptied the directory for temporary files.
         for path in Path(self._directory).glob("*"):
             for line in path.read_text().splitlines():
@@ -104,7 +104,7 @@ class Audit(Report):
 
         def end(result: unittest.TestResult, test: unittest.TestCase) -> None:
             stop_test(result, test)
-            self.end()
+            self.end(test.id())
 
         def with_audit(name: str) -> dict[str, Any]:
             return {**get_preparation_data(name), __package__: self}

@@ -55,8 +55,8 @@ class _Plugin:
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         self._audit.begin(self._name(item.nodeid))
 
-    def pytest_runtest_logfinish(self) -> None:
-        self._audit.end()
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._audit.end(self._name(nodeid))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         # Also of a test that a worker of pytest-xdist runs.

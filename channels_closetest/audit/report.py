@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from ..recording import Place
 from ..servers.rules import ServerName
 from ..text.values import count
 
@@ -37,7 +36,7 @@ class Found(NamedTuple):
     #: The event as a transcript shows it, or the exception as a traceback does. Of
     #: several, the first in alphabetical order.
     event: str
-    #: The tests: node ids of pytest, or dotted names.
+    #: The tests: node ids of pytest, or dotted names. Of one event, "" for none.
     tests: list[str]
     #: How often it was found.
     count: int = 1  # type: ignore[assignment] # tuple.count() is not used
@@ -48,6 +47,8 @@ class Report:
 
     #: The working directory of the first process.
     root = ""
+    #: The running test: a node id of pytest, a dotted name, or "" for none.
+    test = ""
 
     def __init__(self, servers: Sequence[ServerName] | None) -> None:
         #: The servers that the command names. If it names none, communicators do.
@@ -61,32 +62,21 @@ class Report:
         self.announced: set[str] = set()
         #: The values of each ``Found``.
         self.findings: list[Iterable[object]] = []
-        #: The test that is running, and the tests that it runs itself.
-        self._running: list[str] = []
         #: What ``watch.py`` knows of each application that may still send something.
         self.watched: list[Any] = []
 
-    @property
-    def test(self) -> str:
-        """The running test: a node id of pytest, a dotted name, or "" for none."""
-        return self._running[0] if self._running else ""
-
     def begin(self, test: str) -> None:
         """Attribute to this test what happens, unless it is run by another test."""
-        self._running.append(test)
+        self.test = self.test or test
         self.add("tests", test)
 
-    def end(self) -> None:
-        """End the test that has begun last."""
-        self.look()
-        del self._running[-1:]
-
-    def look(self) -> None:
-        """Add what was found since the last look."""
+    def end(self, test: str) -> None:
+        """Add what was found since the last test has ended, and end this one."""
         for it in self.watched[:]:
             it.look(it.application())
         # The others can receive no more events.
         self.watched = [it for it in self.watched if it.queue() is not None]
+        self.test = "" if test == self.test else self.test  # which has run this one
 
     def add(self, kind: str, value: Any) -> None:
         """Add a value to a list of the report."""
@@ -101,7 +91,7 @@ class Report:
         found = sorted(Found(*values) for values in self.findings)  # type: ignore
         for _, same in groupby(found, lambda it: it[: Found._fields.index("event")]):
             group = list(same)
-            tests = sorted({test for it in group for test in it.tests})
+            tests = sorted({test for it in group for test in it.tests} - {""})
             yield group[0]._replace(tests=tests, count=len(group))
 
     def as_json(self) -> str:
@@ -155,7 +145,7 @@ def _count_tests(entries: Iterable[Found]) -> str:
 
 def _entry_lines(entries: Iterable[Found]) -> Iterator[str]:
     for entry in entries:
-        place = str(Place(entry.file, entry.line)) if entry.file else "(no line)"
+        place = f"{entry.file}:{entry.line}" if entry.file else "(no line)"
         yield f"\n  {place}  {entry.event}: {entry.outcome}"
         yield f"    {entry.description[0].upper()}{entry.description[1:]}."
         yield f"    {entry.remedy}."

@@ -104,10 +104,9 @@ class _Watched:
             outcome = "raised by a task that the application started"
 
     def _add(self, section: str, place: Place | None, *what: Any) -> None:
-        file, line = place or ("", 0)
-        test = self.test or self._report.test
-        file, tests = file.removeprefix(self._report.root), [test] if test else []
-        self._report.add("findings", (section, file, line, *what, tests))
+        (file, line), test = place or ("", 0), self.test or self._report.test
+        found = section, file.removeprefix(self._report.root), line, *what, [test]
+        self._report.add("findings", found)
 
     def transcript(self) -> Transcript:
         communicator = self._communicator()
