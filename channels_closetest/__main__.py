@@ -9,8 +9,6 @@ examples:
   python -m channels_closetest --servers uvicorn,daphne -m pytest -n 2
 """
 
-from __future__ import annotations
-
 import argparse
 import atexit
 import contextlib
@@ -18,8 +16,6 @@ import importlib.metadata
 import os
 import runpy
 import sys
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +24,7 @@ from .audit import OPTIONS
 from .audit.collect import start
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(
         usage="python -m channels_closetest [options] (SCRIPT | -m MODULE) ...",
         description=__doc__,
@@ -40,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--{name}", **option)
     parser.add_argument("-m", action="store_true", help="as python -m")
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.version:
         sys.exit(print(importlib.metadata.version("channels-closetest")))
     if not options.command:
@@ -59,14 +55,14 @@ def main(arguments: Sequence[str]) -> None:
     except SystemExit as exit:
         status = exit.code
     finally:
-        if audit.is_first:  # and the suite has not forked this process
+        if audit.process == os.getpid():  # and not one that the suite has forked
             with contextlib.suppress(Exception):  # the suite may have closed it
                 sys.stdout.flush()
+            audit.collect()
             # When the interpreter exits, because it has printed a traceback by then.
             # The suite may have replaced sys.stderr.
-            show = partial(atexit.register, print, file=sys.__stderr__)
-            file, fail = options.json, options.fail_on_findings
-            status = audit.finish(status, show, file, fail, True)
+            atexit.register(print, f"\n{audit}", file=sys.__stderr__)
+            status = audit.finish(status, options.json, options.fail_on_findings)
             audit.close()
     sys.exit(status)
 
@@ -84,4 +80,4 @@ def run_script(path: str) -> None:
 
 
 if __name__ == "__main__":  # pragma: no branch
-    main(sys.argv[1:])
+    main()

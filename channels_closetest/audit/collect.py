@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import unittest
-from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from io import open  # not the builtin, because tests patch that, and json.dumps, too
 from json import dumps, loads
@@ -35,36 +34,23 @@ class Audit(Report):
 
     def __init__(self, directory: str, process: int, root: str, servers: Any) -> None:
         super().__init__(servers)
-        self._directory, self._process, self.root = directory, process, root
+        #: ``process`` has created the audit, and ``root`` is its working directory.
+        self._directory, self.process, self.root = directory, process, root
 
     def __reduce__(self) -> Any:
         # A process joins when it unpickles the audit, as one joins coverage.py.
         return join, ()
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this process has created the audit."""
-        return self._process == os.getpid()
-
     def add(self, kind: str, value: Any) -> None:
-        if self.is_first:
-            super().add(kind, value)
-            return
+        if self.process == os.getpid():
+            return super().add(kind, value)
         # The first process has removed the directory if this one outlives it.
         with contextlib.suppress(FileNotFoundError):
             with open(f"{self._directory}/{os.getpid()}", "a") as file:
                 file.write(f"{dumps((kind, value))}\n")
 
-    def finish(
-        self, status: Any, show: Any, file: str | None, fail: bool, is_command: bool
-    ) -> Any:
-        """Show the report. Return the exit status, which is that of the suite.
-
-        ``show`` is called with the text, and the JSON is written to ``file``.
-        With ``fail``, return 1 for a suite that passes if something was found or could
-        not be watched; for the command, which has no other purpose, also if there was
-        no communicator.
-        """
+    def collect(self) -> None:
+        """Add what all processes have found."""
         self.end(self.test)  # which may have been interrupted
         # No file if the suite has emptied the directory for temporary files.
         for path in Path(self._directory).glob("*"):
@@ -72,16 +58,20 @@ class Audit(Report):
                 # The process may have been killed while it wrote the line.
                 with contextlib.suppress(ValueError):
                     self.add(*loads(line))
-        show(f"\n{self}")
+
+    def finish(self, status: Any, file: str | None, fail: object) -> Any:
+        """Write the JSON to ``file``. Return the exit status, which is the suite's.
+
+        With ``fail``, return 1 for a suite that passes if something was found or could
+        not be watched, or if there was no communicator.
+        """
         try:
-            if file is not None:
-                Path(file).write_text(f"{self.as_json()}\n")
+            Path(file or os.devnull).write_text(f"{self.as_json()}\n")
         except OSError as error:
             print(f"\nchannels_closetest: {file}: {error}", file=sys.__stderr__)
             return 3
-        missed = self.unwatched_tests or (is_command and not self.communicators)
-        has_passed = status in (None, 0)
-        return 1 if fail and has_passed and (self.findings or missed) else status
+        found = self.findings or self.unwatched_tests or not self.communicators
+        return 1 if fail and found and status in (None, 0) else status
 
     def close(self) -> None:
         """Remove what processes have written. Some of them may still be writing."""
@@ -139,7 +129,7 @@ class Audit(Report):
 _audits: list[Audit] = []
 
 
-def start(servers: Sequence[str] | None) -> Any:
+def start(servers: list[str] | None) -> Any:
     """Create an audit that other processes join, and join it."""
     directory = tempfile.mkdtemp(prefix="channels-closetest-")
     arguments = directory, os.getpid(), os.path.join(os.getcwd(), ""), servers
@@ -156,8 +146,6 @@ def join() -> Audit | None:
         _audits[0].patch()
         if not sys.modules.keys().isdisjoint(_MODULES):
             _audits[0].watch()
-    for audit in _audits:
-        # Before the assertion rewriter of pytest, which finds modules, too.
-        sys.meta_path[:] = [audit, *(it for it in sys.meta_path if it is not audit)]
-        return audit
-    return None
+    # Before the assertion rewriter of pytest, which finds modules, too.
+    sys.meta_path[:] = [*_audits, *(it for it in sys.meta_path if it not in _audits)]
+    return _audits[0] if _audits else None

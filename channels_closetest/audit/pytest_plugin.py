@@ -24,18 +24,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
-    if not options.closetest and VARIABLE not in os.environ:
+    # A worker of pytest-xdist on another machine finds no audit to join.
+    may_start = options.closetest and "PYTEST_XDIST_WORKER" not in os.environ
+    if not may_start and VARIABLE not in os.environ:
         return
     from .collect import join, start
 
-    audit = join()
-    # A worker of pytest-xdist on another machine finds none to join.
-    is_own = audit is None and "PYTEST_XDIST_WORKER" not in os.environ
-    if is_own:
-        audit = start(options.closetest_servers)
+    joined = join()
+    audit = joined or start(options.closetest_servers)
+    if joined is None:
         early_config.add_cleanup(audit.close)
-    if audit is not None:
-        early_config.pluginmanager.register(_Plugin(audit, early_config, is_own))
+    early_config.pluginmanager.register(_Plugin(audit, early_config, joined is None))
 
 
 class _Plugin:
@@ -72,8 +71,7 @@ class _Plugin:
             shown = [transcript._recording for them in lists for transcript, _ in them]
             for it in self._audit.watched:
                 if it.test == self._audit.test and it.recording not in shown:
-                    excerpt = it.transcript().excerpt()
-                    report.sections.append(("channels_closetest", excerpt))
+                    report.sections.append(("channels_closetest", it.excerpt()))
         return report
 
     # When the workers of pytest-xdist have ended.
@@ -81,10 +79,12 @@ class _Plugin:
     def pytest_sessionfinish(self, session: pytest.Session) -> Any:
         result = yield
         if self._is_own:
-            options = self._config.option
+            self._audit.collect()
             reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-            show = getattr(reporter, "write_line", print)
+            getattr(reporter, "write_line", print)(f"\n{self._audit}")
+            options = self._config.option
             file, fail = options.closetest_json, options.closetest_fail_on_findings
-            status = self._audit.finish(session.exitstatus, show, file, fail, False)
-            session.exitstatus = status
+            # In addopts, the option is also there where no test has a communicator.
+            fail = fail and (self._audit.communicators or self._audit.unwatched_tests)
+            session.exitstatus = self._audit.finish(session.exitstatus, file, fail)
         return result

@@ -108,8 +108,9 @@ class _Watched:
         found = section, file.removeprefix(self._report.root), line, *what, [test]
         self._report.add("findings", found)
 
-    def transcript(self) -> Transcript:
+    def excerpt(self) -> str:
+        """Return what a note on an exception shows."""
         communicator = self._communicator()
         if communicator is not None:
-            return transcript_of(communicator, self._replay.servers)
-        return Transcript(self.recording, self._about)
+            return transcript_of(communicator, self._replay.servers).excerpt()
+        return Transcript(self.recording, self._about).excerpt()
