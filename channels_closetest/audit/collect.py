@@ -66,7 +66,8 @@ class Audit(Report):
         not be watched, or if there was no communicator.
         """
         try:
-            Path(file or os.devnull).write_text(f"{self.as_json()}\n")
+            if file is not None:
+                Path(file).write_text(f"{self.as_json()}\n")
         except OSError as error:
             print(f"\nchannels_closetest: {file}: {error}", file=sys.__stderr__)
             return 3
