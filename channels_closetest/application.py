@@ -167,11 +167,9 @@ class Application:
             ending = self.ending
             if ending is None:
                 return False
-            if self.is_left or ending.outcome == "raised":
-                return True
-            if was_running and self.left_by and self.left_by() is not task:
-                return False
-            return not self.started.running()
+            goes_on = was_running and self.left_by and self.left_by() is not task
+            may_send = goes_on or self.started.running()
+            return self.is_left or ending.outcome == "raised" or not may_send
 
         return self.output_queue.wait_until(is_over, timeout, reads=ready is None)
 
@@ -266,9 +264,7 @@ class Shutdown:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, cls: type | None, error: BaseException | None, traceback: object
-    ) -> bool:
+    def __exit__(self, cls: type | None, *_: object) -> bool:
         self._timer.cancel()
         is_cancellation = cls is not None and issubclass(cls, asyncio.CancelledError)
         # A task that fails holds frames, and they hold this.

@@ -9,16 +9,11 @@ import asyncio
 import functools
 from asyncio import wait  # at import, before a test patches it
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from channels.testing import WebsocketCommunicator
 
-from .application import (
-    SHUTDOWN_TIMEOUT,
-    RecordingApplicationCommunicator,
-    Shutdown,
-)
+from .application import SHUTDOWN_TIMEOUT, RecordingApplicationCommunicator, Shutdown
 from .explain import (
     explain,
     explain_with_transcript,
@@ -138,7 +133,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
             event = await self.receive_output(next(remaining))
             if event_type(event) != "websocket.send":
                 return event
-            self._application.conversation.keep(event)
+            self._application.conversation.pre_close_messages.append(payload(event))
 
     def __remaining(self, timeout: float | None) -> Iterator[float | None]:
         """Yield a timeout, and then each time what is left of it, in seconds.
@@ -183,7 +178,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                     raise AssertionError(format_unexpected("wait_closed", denial))
             event = await self.receive_output(next(remaining))
             if event_type(event) == "websocket.send":
-                conversation.keep(event)
+                conversation.pre_close_messages.append(payload(event))
             elif event_type(event) == "websocket.close":
                 # The first close counts. There is none if a subclass made it up.
                 return close_code(conversation.close or event)
@@ -346,10 +341,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         return self
 
     async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
+        self, cls: object, exception: BaseException | None, traceback: object
     ) -> None:
         """End the connection if the application is running, and leave no task behind.
 
@@ -412,5 +404,8 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
     @explained
     async def __look_back(self) -> None:
         self._application.raise_unseen()
-        if "websocket.connect" not in self._application.conversation.sent_by_test():
+        if (
+            "receive",
+            "websocket.connect",
+        ) not in self._application.conversation.passed:
             warn_of_first(self, "websocket.receive")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from .recording import Recording, payload
+from .recording import Recording
 from .servers.connection import client_of
 from .servers.replay import Replay
 
@@ -29,9 +28,6 @@ class Conversation(Recording):
 
     def begin_to_keep(self, taken: int) -> None:
         self.taken_before, self.kept_before = taken, len(self.pre_close_messages)
-
-    def keep(self, frame: Mapping[str, Any]) -> None:
-        self.pre_close_messages.append(payload(frame))
 
     def replay(
         self, servers: tuple[str, ...], scope: object, until: int | None = None

@@ -72,9 +72,7 @@ def explained(method: _Method) -> _Method:
 
 
 def explain(
-    exception: BaseException,
-    communicator: RecordingApplicationCommunicator,
-    call: Call,
+    exception: BaseException, communicator: RecordingApplicationCommunicator, call: Call
 ) -> None:
     """Set the text of an exception that has none, and attach the transcript."""
     if type(exception) is GeneratorExit:
@@ -150,22 +148,18 @@ def warn_of_first(communicator: RecordingApplicationCommunicator, kind: str) -> 
     """
     if communicator.strict or not communicator._warns_of_frames:
         return  # because the call raises it, or the audit reports it
-    records = communicator._application.conversation.records
-    types = (event_type(event) for _, event, *_ in records)
-    position = next((n for n, it in enumerate(types) if it == kind), None)
-    if position is None:
+    records, place = communicator._application.conversation.records, None
+    for position, (_, event, _, sender, _) in enumerate(records):
+        if event_type(event) == "websocket.connect":
+            place = place or resolve(sender)
+        if event_type(event) == kind:
+            break
+    else:
         return  # a subclass has made it up in its receive_output()
     # Not those of a flood behind it.
-    for finding in replay_of(communicator, position + 1).findings:
-        if finding.position != position:
-            continue
-        found = finding.undeliverable
-        places = (
-            resolve(place)
-            for _, event, _, place, _ in records[:position]
-            if event_type(event) == "websocket.connect"
-        )
-        place = next(places, None) or found.place or Place("<application>", 1)
+    findings = replay_of(communicator, position + 1).findings
+    for found in (it.undeliverable for it in findings if it.position == position):
+        place = place or found.place or Place("<application>", 1)
         names = _names_of_module(place.file)
         warnings.warn_explicit(
             UndeliverableWarning(format_undeliverable(found)),

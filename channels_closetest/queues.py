@@ -61,10 +61,6 @@ class RecordingQueue(asyncio.Queue[Any]):
         self._place = place
         self.put_nowait(item)  # it is never full
 
-    # What asyncio shows.
-    put_from.__name__ = asyncio.Queue.put.__name__
-    put_from.__qualname__ = asyncio.Queue.put.__qualname__
-
     def _put(self, item: object) -> None:
         self.put_count += 1
         started = self._started()

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from types import CodeType, MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -140,24 +141,10 @@ class Recording:
         seconds = self.now() - self._start if self.records else 0.0
         self.ending = Ending(len(self.records), seconds, outcome)
 
-    def sent_by_test(self) -> set[str]:
-        """Return the types of all events that the test has sent."""
-        return {
-            event_type(event)
-            for direction, event, *_ in self.records
-            if direction == "receive"
-        }
-
     @property
-    def accepted(self) -> bool:
-        """Whether the application has sent ``websocket.accept``."""
-        return bool(self._sent("websocket.accept"))
-
-    @property
-    def frame_count(self) -> int:
-        """How many data frames the application has sent."""
-        sent = (event for direction, event, *_ in self.records if direction == "send")
-        return sum(event_type(event) == "websocket.send" for event in sent)
+    def passed(self) -> Counter[tuple[Direction, str]]:
+        """How many events of each direction and type have passed."""
+        return Counter((it[0], event_type(it[1])) for it in self.records)
 
     @property
     def close(self) -> Mapping[str, Any] | None:
@@ -207,7 +194,7 @@ class Recording:
 
 _DENIAL_START = "websocket.http.response.start"
 _DENIAL_BODY = "websocket.http.response.body"
-_ANSWERS = {"websocket.accept", "websocket.close", _DENIAL_START, _DENIAL_BODY}
+_ANSWERS = {"websocket.close", _DENIAL_START, _DENIAL_BODY}
 
 
 # Reading ASGI events. Types are compared with type(), because __class__ and with it

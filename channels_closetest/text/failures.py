@@ -136,7 +136,7 @@ class Failure(NamedTuple):
                 "Your receive_output() hides this exception: call"
                 " super().receive_output() to raise it."
             )
-        elif "websocket.disconnect" in self.recording.sent_by_test():
+        elif ("receive", "websocket.disconnect") in self.recording.passed:
             how = "the test has disconnected"
             advice = "A communicator is one connection: create another one."
         elif self.call.name == "connect":
@@ -186,7 +186,7 @@ class Failure(NamedTuple):
     def _why_idle(self, stuck: Stuck) -> tuple[str, str]:
         """Return why an application that waits for events sends nothing more."""
         denial, close = self.recording.denial_response, self.recording.close
-        if "websocket.connect" not in self.recording.sent_by_test():
+        if ("receive", "websocket.connect") not in self.recording.passed:
             return "has not received websocket.connect", "Call connect() first."
         if stuck.refusal is not None:
             origin, allowed = stuck.refusal
@@ -207,7 +207,7 @@ class Failure(NamedTuple):
                 f"has closed with {format_value(close_code(close))}",
                 "The test has already received the close; nothing can follow it.",
             )
-        if not self.recording.accepted:
+        if ("send", "websocket.accept") not in self.recording.passed:
             cause = "is idle and has not responded to the handshake"
             return cause, "Call accept() or close() in its connect()."
         cause = "is idle: it has handled every event that it received"
@@ -224,7 +224,7 @@ class Failure(NamedTuple):
         )
 
     def _read(self) -> str:
-        sent = self.recording.frame_count
+        sent = self.recording.passed["send", "websocket.send"]
         if not sent or self.queued:
             return ""
         frames = count(sent, "data frame")
