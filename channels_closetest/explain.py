@@ -95,7 +95,6 @@ def explain(
 
 def _failure(application: Application, call: Call) -> Failure:
     conversation, queue = application.conversation, application.output_queue
-    loop = application.loop
     return Failure(
         call,
         conversation,
@@ -107,7 +106,7 @@ def _failure(application: Application, call: Call) -> Failure:
         stuck=application.find_stuck(),
         suppressing=application.suppressing if application.is_forced else None,
         cancelled_by=application.cancelled_by,
-        loop_has_ended=loop is not None and not loop.is_running(),
+        loop_has_ended=bool(application.loop and not application.loop.is_running()),
     )
 
 

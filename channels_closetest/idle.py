@@ -34,9 +34,6 @@ MIN_PAUSE, MAX_PAUSE = 0.001, 0.005
 #: The files of what waits for another task, except for sleep().
 _WAITING = {module.__file__ for module in (asyncio_tasks, locks, queues, taskgroups)}
 
-#: A task that is busy, and the application that it belongs to.
-Busy = tuple[Application, Task[Any]]
-
 
 async def wait_until_idle(application: Application, timeout: float | None) -> None:
     """Wait until no application in the event loop is busy.
@@ -79,7 +76,7 @@ async def _wait_for(task: Any, queue: RecordingQueue, seconds: float) -> None:
         waiter.remove_done_callback(wake)
 
 
-def _format_busy(application: Application, busy: Busy) -> str:
+def _format_busy(application: Application, busy: tuple[Application, Task[Any]]) -> str:
     """Return which application is busy, and where it is waiting."""
     call = application.calls[current_task(application.loop)]
     (owner, task), path = busy, ""
@@ -90,8 +87,8 @@ def _format_busy(application: Application, busy: Busy) -> str:
     return format_busy(call, Stuck(True, [find_stack(task)]), path)
 
 
-def _find_busy(application: Application) -> Busy | None:
-    """Return one task that is busy, of this application if there is any.
+def _find_busy(application: Application) -> tuple[Application, Task[Any]] | None:
+    """Return one task that is busy, of this application if there is any, and its own.
 
     If that has ended, return none of another one.
     """

@@ -11,15 +11,12 @@ from typing import Any
 from ..recording import RawRecord
 from .values import format_value
 
-#: The keys that servers or middleware add to the scope: who adds them, and a value for
-#: a test.
+#: The keys that middleware adds to the scope: which, and a value for a test.
 SCOPE_KEYS = {
     "user": ("AuthMiddlewareStack", "user"),
     "session": ("SessionMiddlewareStack", "session"),
     "cookies": ("CookieMiddleware", "{}"),
     "url_route": ("URLRouter", '{"args": (), "kwargs": {}}'),
-    "client": ("a server", '["127.0.0.1", 50000]'),
-    "server": ("a server", '["127.0.0.1", 8000]'),
 }
 
 
@@ -31,9 +28,7 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
         and exception.obj is None
         and str(exception.name).startswith("group_")
     ):
-        return (
-            "there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"
-        )
+        return "there is no channel layer: set CHANNEL_LAYERS in the settings"
     if issubclass(cls, json.JSONDecodeError):
         text = getattr(exception, "doc")
         for direction, event, *_ in reversed(records):

@@ -29,8 +29,6 @@ KEYS = {
     "session": ("SessionMiddlewareStack", "session"),
     "cookies": ("CookieMiddleware", "{}"),
     "url_route": ("URLRouter", '{"args": (), "kwargs": {}}'),
-    "client": ("a server", '["127.0.0.1", 50000]'),
-    "server": ("a server", '["127.0.0.1", 8000]'),
 }
 
 
@@ -164,7 +162,7 @@ async def adding(scope: Any, receive: Any, send: Any) -> None:
 IS_A_CLASS = [
     "RoomConsumer is a class, not an application: pass RoomConsumer.as_asgi()"
 ]
-NO_LAYER = ["there is no channel layer: set CHANNEL_LAYERS, or override_settings() it"]
+NO_LAYER = ["there is no channel layer: set CHANNEL_LAYERS in the settings"]
 ROOMS: dict[str, Any] = {
     base.__name__: type("RoomConsumer", (base,), {})
     for base in (AsyncWebsocketConsumer, WebsocketConsumer, AsyncConsumer, SyncConsumer)
