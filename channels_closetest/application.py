@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import math
 from asyncio import current_task  # at import, before a test patches it
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from traceback import StackSummary
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from channels.testing import ApplicationCommunicator
@@ -148,22 +148,16 @@ class Application:
 
     # Waiting for it.
 
-    def wait_for_output(
-        self, ready: Callable[[], object] | None, timeout: float | None
-    ) -> Awaitable[bool]:
-        """Wait until ``ready()``, or until nothing more can come.
+    def end_of_output(self) -> Callable[[], bool]:
+        """Return a condition for the call that begins: that nothing more can come.
 
-        With None, wait for an event that this call reads.
-        Nothing can come when the application has raised, or has ended and so have the
-        tasks that it has started. As with the parent class, a call that waits while
-        another task of the test disconnects or calls ``wait()`` goes on waiting;
-        ``async with`` ends it.
+        The application has raised, or it has ended and so have the tasks that it has
+        started. As with the parent class, a call that waits while another task of the
+        test disconnects or calls ``wait()`` goes on waiting; ``async with`` ends it.
         """
         task, was_running = current_task(self.loop), self.ending is None
 
-        def is_over() -> object:
-            if ready is not None and ready():
-                return True
+        def is_over() -> bool:
             ending = self.ending
             if ending is None:
                 return False
@@ -171,10 +165,10 @@ class Application:
             may_send = goes_on or self.started.running()
             return self.is_left or ending.outcome == "raised" or not may_send
 
-        return self.output_queue.wait_until(is_over, timeout, reads=ready is None)
+        return is_over
 
 
-class Shutdown:
+class Shutdown(contextlib.AbstractContextManager["Shutdown"]):
     """Sees that ``await task`` ends, where a call waits for the end of an application.
 
     When ``timeout`` (in seconds, None for no limit) has expired, it cancels the
@@ -260,9 +254,6 @@ class Shutdown:
             if getattr(callback, "__self__", None) is self._waiter:
                 task.remove_done_callback(callback)
                 ended.add_done_callback(callback, context=context)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, cls: type | None, *_: object) -> bool:
         self._timer.cancel()
@@ -379,7 +370,8 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         application.raise_if_ended()
         if queue.empty():
             seconds = self._scaled(timeout)
-            in_time = await application.wait_for_output(None, seconds)
+            is_over = application.end_of_output()
+            in_time = await queue.wait_until(is_over, seconds, reads=True)
             if not in_time and application.ending is None:
                 # The parent does not let go either if this call is cancelled meanwhile.
                 with Shutdown(application, None) as shutdown:
@@ -390,8 +382,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             if not in_time or queue.empty():
                 application.raise_if_ended()
                 raise TimeoutError
-        event: dict[str, Any] = queue.get_nowait()
-        return event
+        return cast(dict[str, Any], queue.get_nowait())
 
     async def receive_nothing(
         self, timeout: float = 0.1, interval: float = 0.01
@@ -410,11 +401,12 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
         if queue.loop is not loop:
             # The parent, which sleeps, may be called in any event loop.
             return bool(await super().receive_nothing(timeout, interval))
-        start, has_ended = loop.time(), False
+        is_over, has_ended = application.end_of_output(), False
+        start = loop.time()
         while queue.empty() and not has_ended and loop.time() - start < timeout:
             # Not only until there is an event: the parent, which sleeps, sees the whole
             # of a burst.
-            has_ended = await application.wait_for_output(lambda: False, interval)
+            has_ended = await queue.wait_until(is_over, interval)
         return queue.empty()
 
     async def wait(self, timeout: float | None = 1) -> None:

@@ -210,7 +210,7 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
         # By their position among all events, because the calls of other tasks may
         # receive some of them meanwhile.
         payloads: dict[int, Any] = {}
-        seen = queue.taken_count
+        seen, is_over = queue.taken_count, application.end_of_output()
         application.raise_if_ended()
         while True:
             first = queue.taken_count
@@ -224,8 +224,9 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                         queue.get_nowait()
                     return [payloads[it] for it in range(first, position + 1)]
             seen = queue.put_count
-            in_time = await application.wait_for_output(
-                lambda: queue.put_count > seen, self._scaled(next(remaining))
+            in_time = await queue.wait_until(
+                lambda: queue.put_count > seen or is_over(),
+                self._scaled(next(remaining)),
             )
             if not in_time or queue.put_count == seen:
                 application.raise_if_ended()

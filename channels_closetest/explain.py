@@ -21,7 +21,7 @@ from .servers.replay import Replay, UndeliverableWarning
 from .servers.rules import SERVERS, known_servers
 from .stuck import format_task
 from .text.failures import Call, Failure, format_strict, format_undeliverable
-from .text.hints import format_hint
+from .text.hints import format_hint, format_refusal
 from .text.transcript import About, Transcript, add_transcript
 from .text.values import format_path
 
@@ -206,10 +206,13 @@ def transcript_of(
 ) -> Transcript:
     application, scope = communicator._application, vars(communicator).get("scope")
     running = application.started.running() if application.ending is not None else []
-    stuck, crash = application.stuck, application.crash
+    stuck, crash = application.find_stuck(), application.crash
     raised, hint = exception if crash is None else crash.exception, ""
-    if raised is not None:
-        hint = format_hint(raised, application.conversation.records)
+    with contextlib.suppress(Exception):  # an exception of the application's own making
+        if stuck is not None and stuck.refusal is not None:
+            hint = format_refusal(*stuck.refusal)
+        elif raised is not None:
+            hint = format_hint(raised, application.conversation.records)
     about = About(
         format_path(scope),
         servers,

@@ -11,7 +11,7 @@ from asyncio import Task, current_task
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, FrameType
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from asgiref.sync import SyncToAsync
@@ -257,8 +257,7 @@ def peek_exception(task: Task[Any] | None) -> BaseException | None:
 
     After ``task.exception()``, asyncio does not log what nobody else retrieves.
     """
-    exception: BaseException | None = getattr(task, "_exception", None)
-    return exception
+    return cast(BaseException | None, getattr(task, "_exception", None))
 
 
 def format_task(task: Task[Any]) -> str:
@@ -287,8 +286,7 @@ def receiving_tasks(frames: Sequence[FrameType]) -> Sequence[Task[Any]]:
     # The innermost: a handler may run another consumer.
     for frame in reversed(frames):
         if frame.f_code is await_many_dispatch.__code__:
-            tasks: Sequence[Task[Any]] = frame.f_locals.get("tasks", ())
-            return tasks
+            return cast(Sequence[Task[Any]], frame.f_locals.get("tasks", ()))
     return ()
 
 

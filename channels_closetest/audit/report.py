@@ -131,7 +131,7 @@ class Report:
 
     def _cause(self) -> str:
         if not self.tests and not self.announced:
-            return "No test has run: are all of them deselected?"
+            return "No test has run."
         tests = count(len({*self.tests}), "watched test")
         return (
             f"{tests} started no WebsocketCommunicator of channels.testing, or were"

@@ -192,7 +192,7 @@ def _close_later(event: Event) -> str:
     code = event.get("code", 1000)
     arrives = type(code) is int and (code in (1000, 1011) or 3000 <= code <= 4999)
     close = "close()" if arrives else "close() with a code from 3000 to 4999"
-    return f"Call accept() first, then {close}: only then does the client receive them"
+    return f"Call close() without them, or accept() first, then {close}"
 
 
 # What to write instead, where several rows say the same.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..recording import Crash, Place, RawPlace, Recording, close_code
 from ..servers.replay import Finding, Undeliverable
+from .hints import format_refusal
 from .values import count, format_event, format_exception, format_value
 
 OTHER_LOOP = (
@@ -167,7 +168,7 @@ class Failure(NamedTuple):
         if stuck is None:
             return "the application has not been started", "Call connect() first."
         failed = [f"has raised {format_exception(*it)}" for it in self.crashed_tasks]
-        parts = [f"A task that the application started {it}." for it in failed]
+        parts = [f"A task that the application started {it}." for it in failed[1:]]
         if stuck.is_channel_full:
             parts.append("Its channel is full: it misses what is sent to its groups.")
         if stuck.stacks:
@@ -189,13 +190,8 @@ class Failure(NamedTuple):
         if ("receive", "websocket.connect") not in self.recording.passed:
             return "has not received websocket.connect", "Call connect() first."
         if stuck.refusal is not None:
-            origin, allowed = stuck.refusal
-            return (
-                f"was not called: the origin header is {origin or 'missing'}, and"
-                " OriginValidator refuses that",
-                f'Pass headers=[(b"origin", ...)] to the communicator. Allowed are:'
-                f" {', '.join(allowed)}.",
-            )
+            cause = f"was not called: {format_refusal(*stuck.refusal)}"
+            return cause, 'Pass headers=[(b"origin", ...)] to the communicator.'
         if self.recording.denial_in_progress:
             cause = "has started a denial response and not completed it"
             return cause, "Send a websocket.http.response.body without more_body."

@@ -43,9 +43,10 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
                 name = called.__name__
                 return f"{name} is a class, not an application: pass {name}.as_asgi()"
     if cls is ValueError and str(exception).startswith("No route found"):
-        for names in _names_in(exception, "channels.routing"):
-            routes = [str(route.pattern) for route in names["self"].routes]
-            return f"the routes are: {format_value(', '.join(routes))}"
+        routers = [names["self"] for names in _names_in(exception, "channels.routing")]
+        for router in routers[-1:]:  # the innermost
+            routes = ", ".join(str(route.pattern) for route in router.routes)
+            return f"the routes are: {format_value(routes)}"
     key = exception.args[0] if cls is KeyError and exception.args else None
     if type(key) is not str:
         return ""
@@ -59,6 +60,14 @@ def format_hint(exception: BaseException, records: Sequence[RawRecord]) -> str:
     return (
         f"the scope has no {key!r}{adding}"
         f' communicator.scope["{format_value(key)}"] = {example}'
+    )
+
+
+def format_refusal(origin: str | None, allowed: Sequence[str]) -> str:
+    """Return what OriginValidator has refused, and what it allows."""
+    return (
+        f"the origin header is {origin or 'missing'}, and OriginValidator allows"
+        f" {format_value(', '.join(allowed))}"
     )
 
 

@@ -11,7 +11,7 @@ from channels.generic.websocket import (
     AsyncWebsocketConsumer,
     WebsocketConsumer,
 )
-from channels.routing import URLRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import override_settings
 from django.urls import path
@@ -220,6 +220,7 @@ async def test_who_has_sent_what_cannot_be_decoded(sent: str, hint: str) -> None
 
 async def test_the_routes_where_none_matches_the_path() -> None:
     consumer: Any = Reading.as_asgi()
-    error, shown = await crash(URLRouter([path("chat/<slug:room>/", consumer)]))
+    router = URLRouter([path("chat/<slug:room>/", consumer)])
+    error, shown = await crash(ProtocolTypeRouter({"websocket": router}))
     assert str(error) == "No route found for path 'ws/'."
     assert shown[1] == "the routes are: chat/<slug:room>/"

@@ -308,7 +308,7 @@ async def delegate(communicator: WebsocketCommunicator, works: Iterable[str]) ->
 RAISED = "raised tests.scripts.Boom: in a task, tests/failures/test_stuck.py:" + str(
     line_of('raise Boom("in a task")  # dies', __file__)
 )
-HAS_RAISED = f"A task that the application started has {RAISED}.\n"
+HAS_RAISED = f"a task that the application started has {RAISED}"
 TASK = "The application has a task that is waiting here (most recent call last):\n"
 DELEGATES = "await asyncio.create_task(self.hang_deeply())  # delegates"
 WORKS = ours("hang_deeply", "await held[-1]  # works")
@@ -319,11 +319,15 @@ TASKS: dict[tuple[str, ...], str] = {
     ("delegate",): (
         TASK + ours("delegate", DELEGATES) + ITS_TASK + WORKS + HOW_TO_UNBLOCK
     ),
-    ("die",): f"{HAS_RAISED}The application is idle. Fix that task first.",
+    ("die",): f"{HAS_RAISED}\nThe application is idle. Fix that task first.",
+    ("die", "die"): (
+        f"{HAS_RAISED}\nA{HAS_RAISED[1:]}.\n"
+        "The application is idle. Fix that task first."
+    ),
     ("finish",): IDLE,
     ("cancel",): IDLE,
     ("hang", "die", "finish", "hang"): (
-        f"{HAS_RAISED}{TASK}{HANGS}{ITS_TASK}{HANGS}{HOW_TO_UNBLOCK}"
+        f"{HAS_RAISED}\n{TASK}{HANGS}{ITS_TASK}{HANGS}{HOW_TO_UNBLOCK}"
     ),
 }
 

@@ -22,11 +22,7 @@ def timed_out(
     The first line of ``where`` is the cause, unless it is a stack.
     """
     cause, _, details = where.partition("\n")
-    if cause.startswith("A task that the application started has raised"):
-        cause, details = f"a{cause[1:-1]}", where
-    elif where.startswith("The application was forced to stop"):
-        cause, details = "the application suppresses CancelledError", where
-    elif "It is waiting for" in where:
+    if "It is waiting for" in where:
         cause, details = "the application waits for a thread", where
     elif cause.endswith("(most recent call last):"):
         stack = re.split(r"\n(?! )", f"{details}\n")[0]

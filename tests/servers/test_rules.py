@@ -76,10 +76,8 @@ def test_the_remedy_for_a_close_before_accept_names_codes_that_arrive(
     code: object, close_with: str
 ) -> None:
     [found] = replay(close(code=code)).undeliverable()
-    assert found.remedy == (
-        f"Call accept() first, then {close_with}: only then does the client receive"
-        " them"
-    )
+    remedy = f"Call close() without them, or accept() first, then {close_with}"
+    assert found.remedy == remedy
     # With the code that it names, nothing is left to find.
     arrives = "with a code" not in close_with
     assert (replay(ACCEPT, close(code=code)).findings == []) is arrives

@@ -415,18 +415,6 @@ def is_held_back(fork: Fork) -> bool:
     return any(abs(it - fork.ours.seconds) <= AT_ONCE for it in fork.held)
 
 
-def adds_up_no_lateness(fork: Fork) -> bool:
-    """receive_nothing() waits once, the parent sleeps once an interval.
-
-    It looks earlier or later then, by at most the longest interval of the grammar.
-    """
-    return any(
-        name_of(it) == "receive_nothing"
-        and any(is_same_step(it, its, 3) and it[3] == its[3] for its in log)
-        for it, log in ((fork.parent, fork.whole_ours), (fork.ours, fork.whole_parent))
-    )
-
-
 #: The differences that README and DESIGN have. Nothing behind one of these is compared.
 #: Two more are elsewhere, because all behind them is: a call ends at once when nothing
 #: more can come (Run.hold()), and has a text where the parent's has none (is_same()).
@@ -436,7 +424,6 @@ INTENDED = (
     raises_at_once,
     ends_in_time,
     is_held_back,
-    adds_up_no_lateness,
 )
 
 
