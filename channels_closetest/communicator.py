@@ -48,7 +48,8 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
     - ``RuntimeError`` if it would have to wait, and the application runs in another
       event loop: a communicator belongs to that which has started its application;
     - ``ValueError`` if ``servers`` has a name that is not known;
-    - ``AssertionError`` with ``strict``.
+    - ``AssertionError`` with ``strict``, and if the application suppresses its
+      ``CancelledError``.
     """
 
     scope: dict[str, Any]  # type: ignore[assignment]  # the stubs allow no other keys

@@ -206,11 +206,12 @@ def transcript_of(
 ) -> Transcript:
     application, scope = communicator._application, vars(communicator).get("scope")
     running = application.started.running() if application.ending is not None else []
-    stuck, crash = application.find_stuck(), application.crash
+    stuck, crash = application.stuck, application.crash
     raised, hint = exception if crash is None else crash.exception, ""
     with contextlib.suppress(Exception):  # an exception of the application's own making
-        if stuck is not None and stuck.refusal is not None:
-            hint = format_refusal(*stuck.refusal)
+        waiting = application.find_stuck()
+        if waiting is not None and waiting.refusal is not None:
+            hint = format_refusal(*waiting.refusal)
         elif raised is not None:
             hint = format_hint(raised, application.conversation.records)
     about = About(
