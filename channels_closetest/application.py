@@ -258,8 +258,6 @@ class Shutdown(contextlib.AbstractContextManager["Shutdown"]):
     def __exit__(self, cls: type | None, *_: object) -> bool:
         self._timer.cancel()
         is_cancellation = cls is not None and issubclass(cls, asyncio.CancelledError)
-        # A task that fails holds frames, and they hold this.
-        del self._waiter
         application = self._application
         if application.is_forced:
             suppressing, has_stopped = application.suppressing, not self.has_given_up
