@@ -34,9 +34,8 @@ class Strict(RecordingWebsocketCommunicator):
 
 @ignore_undeliverable
 async def test_repr_shows_the_class_and_the_count_and_that_it_was_cancelled() -> None:
-    communicator = Strict(
-        scripted(Script((JSON_FRAME, CLOSE_WITH_REASON)), "async"), "/"
-    )
+    script = Script((JSON_FRAME, CLOSE_WITH_REASON))
+    communicator = Strict(scripted(script, "async"), "/")
     await communicator.connect()
     await failure(communicator.receive_output(SHORT))
     state = "cancelled, close_code: 4401"

@@ -309,6 +309,15 @@ async def test_several_tasks_can_receive_at_once(
     assert await asyncio.gather(*receiving) == ["first", "second", "third"]
 
 
+@in_virtual_time
+async def test_a_call_after_a_disconnect_ends_with_the_application() -> None:
+    communicator = await started(Ours, pausing(2))
+    await communicator.send_input({"type": "websocket.disconnect"})
+    for seconds in (2, 0):
+        assert (await timed(communicator.receive_output(9)))[1] == seconds
+        await asyncio.create_task(communicator.wait())
+
+
 @pytest.mark.parametrize("ending", [Boom("boom"), "return", "wait"])
 @in_virtual_time
 async def test_every_waiting_call_returns_when_something_happens(ending: Any) -> None:
