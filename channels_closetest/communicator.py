@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from asyncio import wait  # at import, before a test patches it
+from asyncio import wait as wait_for_tasks  # at import, before a test patches it
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -393,7 +393,8 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
                     # Not "await task", which retrieves what the application raises.
                     while application.ending is None and not shutdown.has_given_up:
                         try:
-                            await wait([application.task], timeout=SHUTDOWN_TIMEOUT)
+                            tasks = [application.task]
+                            await wait_for_tasks(tasks, timeout=SHUTDOWN_TIMEOUT)
                         except asyncio.CancelledError as error:
                             cancelled_with = error.args
                             application.task.cancel(*error.args)
@@ -406,8 +407,6 @@ class RecordingWebsocketCommunicator(RecordedCommunicator, WebsocketCommunicator
     @explained
     async def __look_back(self) -> None:
         self._application.raise_unseen()
-        if (
-            "receive",
-            "websocket.connect",
-        ) not in self._application.conversation.passed:
+        passed = self._application.conversation.passed
+        if ("receive", "websocket.connect") not in passed:
             warn_of_first(self, "websocket.receive")

@@ -120,9 +120,7 @@ async def test_later_changes_of_an_event_do_not_show() -> None:
     communicator.stop()
 
 
-async def test_what_the_test_sends_is_not_taken_for_what_the_application_sends() -> (
-    None
-):
+async def test_what_the_test_sends_is_not_taken_for_an_answer() -> None:
     communicator = RecordingWebsocketCommunicator(scripted(Script(()), "asgi"), "/")
     for event in (CONNECT, ACCEPT, DENIAL, body(body=b"no"), CLOSE_WITH_REASON):
         await communicator.send_input(event)

@@ -106,7 +106,7 @@ async def test_strict_fails_one_call_for_each_undeliverable_event() -> None:
         await communicator.send_to(text_data="more")
         text = await message(communicator.receive_output())
         assert text == THE_APPLICATION + EMPTY_FRAME + NAME_SERVERS
-        assert await communicator.receive_nothing(0.01) is True
+        assert await communicator.receive_nothing(0.01, 0) is True
     await communicator.disconnect()
 
 
