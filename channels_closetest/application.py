@@ -25,7 +25,7 @@ from .queues import RecordingQueue
 from .recording import Crash, Ending, Outcome
 from .servers.rules import SERVERS, ServerName
 from .stuck import StartedTasks, find_stack, find_stuck, peek_exception
-from .text.failures import Call, Stuck, format_suppressing
+from .text.failures import RawCall, Stuck, format_suppressing
 
 #: Seconds that an application has to stop, as in ``disconnect()``: after
 #: ``websocket.disconnect``, and after each cancellation.
@@ -58,11 +58,11 @@ class Application:
     #: Whether ``async with`` is over.
     is_left = False
     #: The call that has cancelled it because a timeout expired.
-    cancelled_by: Call | None = None
+    cancelled_by: RawCall | None = None
 
     def __init__(self, communicator: RecordingApplicationCommunicator) -> None:
         #: The outermost calls in progress, by their tasks.
-        self.calls: dict[asyncio.Task[Any] | None, Call] = {}
+        self.calls: dict[asyncio.Task[Any] | None, RawCall] = {}
         self.conversation = recording = Conversation()
         self.started = started = StartedTasks(communicator)
         self.input_queue = RecordingQueue(recording, "receive", started)
@@ -348,7 +348,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             application.leave()
         # Not super(): Channels replaces close_old_connections during its call.
         call = application.calls.get(current_task(application.loop))
-        await application.input_queue.put_from(call and call.place, message)
+        await application.input_queue.put_from(call and call[-1], message)
 
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
         """Return the next event that the application sends: the very object.

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from .application import Application, RecordingApplicationCommunicator
+from .application import Application
+from .application import RecordingApplicationCommunicator as Communicator
 from .places import find_sender
 from .recording import Place, event_type, resolve
 from .servers.connection import client_of
 from .servers.replay import Replay, UndeliverableWarning
 from .servers.rules import SERVERS, known_servers
 from .stuck import format_task
-from .text.failures import Call, Failure, format_strict, format_undeliverable
+from .text.failures import Call, Failure, RawCall, format_strict, format_undeliverable
 from .text.hints import format_hint, format_refusal
 from .text.transcript import About, Transcript, add_transcript
 from .text.values import format_path
@@ -41,9 +42,7 @@ def explained(method: _Method) -> _Method:
     sends = method.__name__ in _SENDING
 
     @functools.wraps(method)
-    async def call(
-        self: RecordingApplicationCommunicator, /, *args: Any, **kwargs: Any
-    ) -> Any:
+    async def call(self: Communicator, /, *args: Any, **kwargs: Any) -> Any:
         application = self._application
         # With its event loop, because before Python 3.12 it takes a system call to find
         # the running one.
@@ -51,7 +50,7 @@ def explained(method: _Method) -> _Method:
         if task in calls:
             return await method(self, *args, **kwargs)
         place = find_sender(sys._getframe(1), is_test=True) if sends else None
-        calls[task] = this = Call(method, args, kwargs, self.timeout_factor, place)
+        calls[task] = this = (method, args, kwargs, self.timeout_factor, place)
         try:
             if self.servers is not SERVERS:
                 known_servers(self.servers)
@@ -72,7 +71,7 @@ def explained(method: _Method) -> _Method:
 
 
 def explain(
-    exception: BaseException, communicator: RecordingApplicationCommunicator, call: Call
+    exception: BaseException, communicator: Communicator, call: RawCall
 ) -> None:
     """Set the text of an exception that has none, and attach the transcript."""
     if type(exception) is GeneratorExit:
@@ -93,10 +92,11 @@ def explain(
     without_our_frames(exception)
 
 
-def _failure(application: Application, call: Call) -> Failure:
+def _failure(application: Application, call: RawCall) -> Failure:
     conversation, queue = application.conversation, application.output_queue
+    by = application.cancelled_by
     return Failure(
-        call,
+        Call(*call),
         conversation,
         events=queue.taken_count - conversation.taken_before,
         frames=len(conversation.pre_close_messages) - conversation.kept_before,
@@ -105,15 +105,13 @@ def _failure(application: Application, call: Call) -> Failure:
         crashed_tasks=tuple(application.started.crashes),
         stuck=application.find_stuck(),
         suppressing=application.suppressing if application.is_forced else None,
-        cancelled_by=application.cancelled_by,
+        cancelled_by=by and Call(*by),
         loop_has_ended=bool(application.loop and not application.loop.is_running()),
     )
 
 
 def explain_with_transcript(
-    exception: BaseException,
-    communicator: RecordingApplicationCommunicator,
-    failed: bool,
+    exception: BaseException, communicator: Communicator, failed: bool
 ) -> None:
     try:
         servers = known_servers(communicator.servers)
@@ -138,7 +136,7 @@ def without_our_frames(exception: BaseException) -> None:
             entry.tb_next = following
 
 
-def warn_of_first(communicator: RecordingApplicationCommunicator, kind: str) -> None:
+def warn_of_first(communicator: Communicator, kind: str) -> None:
     """Warn if the first event of a type is undeliverable.
 
     The warning is issued at the line that sends ``websocket.connect``, or else at that
@@ -181,7 +179,7 @@ def _names_of_module(file: str) -> dict[str, Any]:
     return {}
 
 
-def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> None:
+def _fail_on_undeliverable(communicator: Communicator) -> None:
     conversation = communicator._application.conversation
     findings = replay_of(communicator).findings
     new = findings[conversation.failed_findings :]
@@ -190,9 +188,7 @@ def _fail_on_undeliverable(communicator: RecordingApplicationCommunicator) -> No
         raise AssertionError(format_strict(new, communicator.servers is not SERVERS))
 
 
-def replay_of(
-    communicator: RecordingApplicationCommunicator, until: int | None = None
-) -> Replay:
+def replay_of(communicator: Communicator, until: int | None = None) -> Replay:
     # There is no scope if a subclass skips the constructors.
     return communicator._application.conversation.replay(
         known_servers(communicator.servers), vars(communicator).get("scope"), until
@@ -200,7 +196,7 @@ def replay_of(
 
 
 def transcript_of(
-    communicator: RecordingApplicationCommunicator,
+    communicator: Communicator,
     servers: tuple[str, ...],
     exception: BaseException | None = None,
 ) -> Transcript:

@@ -22,7 +22,7 @@ from asgiref.sync import SyncToAsync
 from .application import Application
 from .queues import RecordingQueue
 from .stuck import coroutine_frames, find_stack, find_stuck, receiving_tasks
-from .text.failures import Stuck, format_busy
+from .text.failures import Call, Stuck, format_busy
 from .text.values import format_path
 
 #: How many turns of the event loop pass before each look, for what only the event loop
@@ -78,7 +78,7 @@ async def _wait_for(task: Any, queue: RecordingQueue, seconds: float) -> None:
 
 def _format_busy(application: Application, busy: tuple[Application, Task[Any]]) -> str:
     """Return which application is busy, and where it is waiting."""
-    call = application.calls[current_task(application.loop)]
+    call = Call(*application.calls[current_task(application.loop)])
     (owner, task), path = busy, ""
     if owner is not application:
         path = format_path(vars(owner.started.communicator()).get("scope"))

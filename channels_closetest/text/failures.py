@@ -71,6 +71,12 @@ class Call(NamedTuple):
         return f" after {timeout * factor:g} s"
 
 
+#: The fields of a Call, which takes longer to make: most calls do not fail.
+RawCall = tuple[
+    Callable[..., object], tuple[Any, ...], dict[str, Any], float, RawPlace | None
+]
+
+
 class Stuck(NamedTuple):
     """Where an application was waiting at one moment."""
 
