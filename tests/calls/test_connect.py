@@ -6,10 +6,7 @@ import pytest
 from channels.exceptions import AcceptConnection, DenyConnection
 from channels.testing import WebsocketCommunicator
 
-from channels_closetest import (
-    DenialResponse,
-    RecordingWebsocketCommunicator,
-)
+from channels_closetest import DenialResponse, RecordingWebsocketCommunicator
 from channels_closetest.recording import payload
 from tests.calls.timing import in_virtual_time, timed
 from tests.events import (

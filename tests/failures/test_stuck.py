@@ -28,12 +28,7 @@ from tests.failures.texts import (
     lines_of,
     timed_out,
 )
-from tests.helpers import (
-    client,
-    frame_of,
-    line_of,
-    message,
-)
+from tests.helpers import client, frame_of, line_of, message
 from tests.scripts import Boom, Script, scripted
 from tests.virtual_time import run
 
@@ -94,10 +89,7 @@ ITS_TASK = "It has a task that is waiting here (most recent call last):\n"
 SILENT: Any = scripted(Script(()), "async")
 #: An application, and what is said of it.
 APPLICATIONS: dict[str, tuple[Any, str]] = {
-    "an idle consumer behind a router": (
-        URLRouter([path("ws/", SILENT)]),
-        UNANSWERED,
-    ),
+    "an idle consumer behind a router": (URLRouter([path("ws/", SILENT)]), UNANSWERED),
     "a chain of coroutines": (
         AsyncWaiting.as_asgi(),
         waits(ours("connect", "await self.greet()"), ours("greet", GREETS)),
@@ -187,10 +179,7 @@ async def assert_waits(communicator: RecordingWebsocketCommunicator, text: str) 
 
 @pytest.mark.parametrize(
     ("consumer", "text"),
-    [
-        (SyncBlocking, IN_THREAD),
-        (Querying, ours("connect", QUERIES) + PASSES),
-    ],
+    [(SyncBlocking, IN_THREAD), (Querying, ours("connect", QUERIES) + PASSES)],
 )
 async def test_a_consumer_that_waits_for_its_thread(
     consumer: Any, text: str, gate: Gate

@@ -11,14 +11,7 @@ from channels.testing import WebsocketCommunicator
 
 from channels_closetest import RecordingWebsocketCommunicator
 from tests.events import ACCEPT, CONNECT, FRAME, JSON_FRAME
-from tests.helpers import (
-    LONG,
-    SHORT,
-    CommunicatorClass,
-    both_classes,
-    failure,
-    message,
-)
+from tests.helpers import LONG, SHORT, CommunicatorClass, both_classes, failure, message
 from tests.parent.applications import connected, echo, sending
 from tests.virtual_time import and_cancel_the_rest
 
