@@ -223,10 +223,12 @@ async def test_strict_and_the_transcript_name_the_line() -> None:
 # Consumers of a library.
 
 
-@pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(params=["site-packages", "dist-packages"])  # of Debian
+def library(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """The file of an installed module with a consumer."""
-    folder = tmp_path / "site-packages"
+    folder = tmp_path / request.param
     folder.mkdir()
     file = folder / "answering_library.py"
     file.write_text(textwrap.dedent("""
