@@ -353,6 +353,7 @@ def test_fail_on_findings(project: Path, select: Sequence[str], status: int) -> 
 HOSTILE = f"""\
 import io, json, os, shutil, sys
 
+os.chdir(os.sep)
 os.wait() if os.fork() else sys.exit()
 directory, *_ = json.loads(os.environ[{VARIABLE!r}])
 open(directory + "/1", "w").write('["communicators", "test"]\\n["communic')
@@ -375,10 +376,11 @@ def test_the_report_is_printed_whatever_the_suite_does(
     tmp_path: Path, argument: list[str], report: str
 ) -> None:
     # A forked process that ends, which reports nothing, a stream that the suite has
-    # closed, another standard error, a process that was killed while it wrote a line,
-    # and a directory that has gone.
+    # closed, another standard error, another working directory, a process that was
+    # killed while it wrote a line, and a directory that has gone.
     (tmp_path / "script.py").write_text(HOSTILE)
-    result = run_command(tmp_path, "script.py", *argument)
+    result = run_command(tmp_path, "--json", "report.json", "script.py", *argument)
+    assert (tmp_path / "report.json").exists()
     assert (result.status, result.report[: len(report)]) == (0, report), result
     assert result.stderr.count("channels_closetest") == 1
 
