@@ -348,6 +348,7 @@ class RecordingApplicationCommunicator(ApplicationCommunicator):
             application.leave()
         # Not super(): Channels replaces close_old_connections during its call.
         call = application.calls.get(current_task(application.loop))
+        # Its last field is the line of the test.
         await application.input_queue.put_from(call and call[-1], message)
 
     async def receive_output(self, timeout: float | None = 1) -> dict[str, Any]:
