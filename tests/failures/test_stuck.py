@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import logging
+import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Generator, Iterable, Iterator
@@ -19,6 +21,7 @@ from channels.testing import WebsocketCommunicator
 from django.urls import path
 
 from channels_closetest import RecordingWebsocketCommunicator
+from tests.calls.timing import turns
 from tests.events import ACCEPT, CONNECT
 from tests.failures.texts import (
     HOW_TO_UNBLOCK,
@@ -121,22 +124,28 @@ def test_the_await_of_an_application_is_shown(name: str) -> None:
 
 class Gate:
     """
-    What a thread waits at, and whether it has got there.
+    What a thread waits at.
 
     A lock, because waiting for it adds no frame of Python to the stack.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.reached = threading.Event()
 
     def pass_through(self) -> None:
-        self.reached.set()
         with self.lock:  # passes
             pass
 
+    def is_reached(self) -> bool:
+        """Whether a thread is at the line that waits."""
+        code = Gate.pass_through.__code__
+        return any(
+            frame.f_code is code and frame.f_lineno > code.co_firstlineno
+            for frame in sys._current_frames().values()
+        )
+
     async def wait_until_reached(self) -> None:
-        while not self.reached.is_set():
+        while not self.is_reached():
             await asyncio.sleep(0.01)
 
 
@@ -146,6 +155,8 @@ def gate() -> Iterator[Gate]:
     with gate.lock:
         gates[:] = [gate]
         yield gate
+    while gate.is_reached():
+        time.sleep(0.01)
 
 
 class SyncBlocking(WebsocketConsumer):
@@ -192,8 +203,11 @@ async def test_a_consumer_that_waits_for_a_thread_blocked_by_another(
     gate: Gate,
 ) -> None:
     other = await blocked(SyncBlocking, gate)
+    waiting = client(ACCEPT, kind="sync")
+    await waiting.send_input(CONNECT)
+    await turns(20)  # until it waits, too
     await assert_waits(
-        client(ACCEPT, kind="sync"),
+        waiting,
         f"{CHANNELS}"
         "It is waiting for a thread. The threads of asgiref are here:\n"
         f"{IN_THREAD}Unblock them, or pass a longer timeout.",
